@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import io
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from typing import Any, NoReturn
 from controller.ryu import connections, loading, names, old_python
 from controller.ryu.options import Options
 from controller.ryu.reports import AppFailed, AppLoaded, HandlerFailed, Report, Started, line
+from controller.ryu.starting import ROOT
 
 LOG = logging.getLogger("ryu-manager")
 
@@ -54,6 +56,9 @@ class Reporter:
 
 def run(given: Options, chosen: str, hub: Any, program: str) -> int:
     """Run the apps until a signal; the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)  # who follows a log sees what apps print
     report = Reporter(given.report_fd)
     finder = names.install()
     manager = Manager(given, chosen, hub, report, finder)
@@ -184,6 +189,7 @@ class Manager:
         conf = self._cfg.CONF
         if self._given.listen_fd is not None:
             try:
+                os.set_inheritable(self._given.listen_fd, False)  # what apps start does not keep the port
                 return [socket.socket(fileno=self._given.listen_fd)]
             except OSError as problem:
                 raise CannotListen(f"--listen-fd {self._given.listen_fd}: {problem.strerror}") from None
@@ -209,7 +215,9 @@ class Manager:
         """Work in the folder of the first app's file; all apps' folders come first in sys.path."""
         here = str(Path.cwd())
         folders = list(dict.fromkeys((*(str(file.parent) for file in files), here)))
-        sys.path[:] = [*folders, *(entry for entry in sys.path if entry not in ("", *folders))]
+        # This project's own folder comes last: what it has beside the launcher is nobody's to import.
+        rest = [entry for entry in sys.path if entry not in ("", ROOT, *folders)]
+        sys.path[:] = [*folders, *rest, ROOT]
         if files:
             with contextlib.suppress(OSError):
                 os.chdir(files[0].parent)

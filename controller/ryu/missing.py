@@ -6,19 +6,8 @@ import re
 import sys
 
 from controller.ryu.names import ryu_name
+from controller.ryu.python2 import METHODS, MODULES, NAMES
 
-_PYTHON2 = {
-    "ConfigParser": "configparser",
-    "Queue": "queue",
-    "StringIO": "io",
-    "SocketServer": "socketserver",
-    "cPickle": "pickle",
-    "commands": "subprocess",
-    "httplib": "http.client",
-    "thread": "_thread",
-    "urllib2": "urllib.request",
-    "urlparse": "urllib.parse",
-}
 _PACKAGES = {
     "cv2": "opencv-python",
     "sklearn": "scikit-learn",
@@ -38,8 +27,8 @@ def remedy(error: ImportError) -> str | None:
     top = name.partition(".")[0]
     if not top:
         return None
-    if top in _PYTHON2:
-        return f"{top} is a module of Python 2; in Python 3 it is {_PYTHON2[top]}: --fix-py2 converts a copy"
+    if top in MODULES:
+        return f"{top} is a module of Python 2; in Python 3 it is {MODULES[top]}: --fix-py2 converts a copy"
     if top == "ryu" and name.startswith("ryu.app."):
         file = name.removeprefix("ryu.app.").replace(".", "/") + ".py"
         return (
@@ -67,6 +56,10 @@ def remedy_of(error: BaseException) -> str | None:
         return (
             "the apps accept different versions of OpenFlow (OFP_VERSIONS): run them on switches of their own"
         )
+    if (isinstance(error, NameError) and error.name in NAMES) or (
+        isinstance(error, AttributeError) and error.name in METHODS
+    ):
+        return f"{error.name} is of Python 2: --fix-py2 runs a converted copy"
     if isinstance(error, FileNotFoundError):
         return "relative paths begin at the folder of the first app's file"
     return None

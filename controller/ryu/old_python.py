@@ -6,10 +6,12 @@ networkx is mended when an app imports it: `MENDS` are called with a module that
 from __future__ import annotations
 
 import array
+import base64
 import collections
 import collections.abc
 import inspect
 import sys
+import threading
 import time
 from collections.abc import Callable
 from importlib.abc import MetaPathFinder
@@ -34,6 +36,12 @@ def mend() -> None:
     clock: Any = time
     if not hasattr(time, "clock"):
         clock.clock = time.perf_counter
+    threads: Any = threading.Thread
+    if not hasattr(threads, "isAlive"):
+        threads.isAlive = threads.is_alive
+    texts: Any = base64
+    if not hasattr(base64, "encodestring"):
+        texts.encodestring, texts.decodestring = base64.encodebytes, base64.decodebytes
     if not any(isinstance(finder, Mender) for finder in sys.meta_path):
         sys.meta_path.insert(0, Mender())
 

@@ -20,6 +20,29 @@ _SIGNS = (
     (re.compile(r"\bur?'|\bur\""), "string like ur''"),
 )
 
+NAMES = ("basestring", "raw_input", "reduce", "unichr", "unicode", "xrange")
+"""Names that Python 3 does not have by themselves."""
+METHODS = ("has_key", "iteritems", "iterkeys", "itervalues")
+"""Methods of dictionaries that Python 3 does not have."""
+MODULES = {
+    "ConfigParser": "configparser",
+    "Queue": "queue",
+    "SocketServer": "socketserver",
+    "StringIO": "io",
+    "cPickle": "pickle",
+    "commands": "subprocess",
+    "httplib": "http.client",
+    "thread": "_thread",
+    "urllib2": "urllib.request",
+    "urlparse": "urllib.parse",
+}
+"""Modules of Python 2, and their names in Python 3."""
+_NAMES = re.compile(
+    rf"\b(?:{'|'.join(NAMES)})\s*\(|\.(?:{'|'.join(METHODS)})\s*\("
+    rf"|^\s*(?:import|from)\s+(?:{'|'.join(MODULES)})\b",
+    re.MULTILINE,
+)
+
 
 def recognise_text(source: str) -> str | None:
     """Why a source that Python 3 refuses is Python 2, as ``line 12: print statement: this is Python 2``."""
@@ -49,15 +72,26 @@ def recognise(file: str) -> str | None:
         return None
 
 
+def _compiles(source: str) -> bool:
+    try:
+        compile(source, "app", "exec", dont_inherit=True)
+    except (SyntaxError, ValueError):
+        return False
+    return True
+
+
 def converted(file: Path) -> Path:
-    """A copy of the file as Python 3, in a folder for temporary files; the file itself if it is Python 3."""
-    refactor: Any = importlib.import_module("fissix.refactor")
+    """A copy of the file as Python 3, in a folder for temporary files; the file itself if nothing is old.
+
+    A source that Python 3 can read may use names of Python 2; then its calls of ``print`` stay as they are.
+    """
     source = file.read_text(encoding="utf-8", errors="replace")
-    if recognise_text(source) is None:
+    new = _compiles(source)
+    if new and not _NAMES.search(source):
         return file
+    refactor: Any = importlib.import_module("fissix.refactor")
     fixers = refactor.get_fixers_from_package("fissix.fixes")
-    text = str(refactor.RefactoringTool(fixers).refactor_string(source.expandtabs() + "\n", str(file)))
-    folder = Path(tempfile.mkdtemp(prefix="sdnlab-python3-"))
-    copy = folder / file.name
-    copy.write_text(text, encoding="utf-8")
+    tool = refactor.RefactoringTool(fixers, {"print_function": True} if new else None)
+    copy = Path(tempfile.mkdtemp(prefix="sdnlab-python3-")) / file.name
+    copy.write_text(str(tool.refactor_string(source.expandtabs() + "\n", str(file))), encoding="utf-8")
     return copy

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-_ROOT = str(Path(__file__).resolve().parents[2])
+ROOT = str(Path(__file__).resolve().parents[2])
+"""The folder that has this project's packages."""
 _BOOT = (
     "import sys; sys.path[0] = {root!r}; "
     "from controller.ryu.__main__ import main; sys.exit(main(sys.argv[1:]))"
@@ -16,4 +17,4 @@ _BOOT = (
 
 def command(arguments: Sequence[str]) -> list[str]:
     """The words of the process: ``arguments`` are the launcher's options and the apps."""
-    return [sys.executable, "-c", _BOOT.format(root=_ROOT), *arguments]
+    return [sys.executable, "-c", _BOOT.format(root=ROOT), *arguments]

@@ -153,6 +153,7 @@ def test_apps_with_any_names_run_together(tmp_path: Path) -> None:
         (["from ryu.app import rest_firewall"], "rest_firewall", "rest_firewall.py"),
         (["import ryu.none"], "No module named 'ryu.none'", "PYTHONPATH"),
         (["raise SystemExit(3)"], "it ends its process", None),
+        (["x = {}.iteritems()"], "has no attribute 'iteritems'", "--fix-py2"),
         (["1 / 0"], "ZeroDivisionError: division by zero", None),
     ],
 )
@@ -185,6 +186,20 @@ def test_python_2_is_converted_where_that_is_asked_for(tmp_path: Path) -> None:
     assert status == 0, output
     assert "key a" in output and app.read_text() == before
     assert any(isinstance(one, AppLoaded) and one.file == str(app) for one in reports)
+
+
+def test_names_of_python_2_are_converted_where_the_syntax_is_new(tmp_path: Path) -> None:
+    app = write(
+        tmp_path / "half" / "half.py",
+        "import Queue",
+        "from ryu.base import app_manager",
+        "print('table', [x for x in xrange(2)], {}.has_key(1))",
+        APP.format(name="Half") + ENDS,
+    )
+    status, _, output = run(tmp_path, app)
+    assert status == 1 and "--fix-py2" in output
+    status, _, output = run(tmp_path, "--fix-py2", app)
+    assert status == 0 and "table [0, 1] False" in output, output
 
 
 @pytest.mark.parametrize("hub", ["eventlet", "native"])

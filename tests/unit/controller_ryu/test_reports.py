@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+from typer.testing import CliRunner
 
 from controller.ryu import hub, options
 from controller.ryu.reports import (
@@ -16,6 +19,8 @@ from controller.ryu.reports import (
     line,
     parse,
 )
+from controller.ryu.starting import command
+from lab.cli.app import build
 
 
 @pytest.mark.parametrize(
@@ -58,3 +63,11 @@ def test_eventlet_is_chosen_unless_an_app_cannot_run_with_it() -> None:
     assert hub.choose("auto", ["import ryu\n"], None, False) == "native"
     assert hub.choose("auto", ["print 'old'\n"], "native", True) == "native"
     assert hub.choose("eventlet", ["import asyncio\n"], "native", True) == "eventlet"
+
+
+def test_the_command_line_gives_all_words_to_the_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr(os, "execv", lambda _program, words: started.append(words))
+    words = ["--verbose", "--wsapi-port", "8081", "--hub=native", "a.py", "ryu.app.ofctl_rest"]
+    assert CliRunner().invoke(build(), ["ryu-manager", *words]).exit_code == 0
+    assert started == [command(words)]
