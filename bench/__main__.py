@@ -24,6 +24,7 @@ MEASUREMENTS = {
     "first_packet": "first and second packet, against a reactive learning switch",
     "mininet_scripts": "start and stop of a Mininet script, against Python with Debian's Mininet",
     "programming": "programming all switches of Cogentco, against ovs-ofctl replace-flows",
+    "verifying": "proving networks of growing size with any link cut, on one core",
     "scale": "compiling and starting Cogentco, time and memory",
     "outage": "pings lost when the active path dies",
     "overlay": "TCP, packets and round trip across VXLAN, against Linux's own bridge and vxlan device",

@@ -28,10 +28,11 @@ def compile_topology(
     always give the same tables, and equal flows of several switches are the same object.
     """
     lab = LabView.of(topology, down_links, avoid, learned, failed)
-    return {switch.name: _tables(lab, index, switch) for index, switch in enumerate(topology.switches)}
+    return {switch.name: tables_of(lab, index, switch) for index, switch in enumerate(topology.switches)}
 
 
-def _tables(lab: LabView, index: int, switch: Switch) -> SwitchTables:
+def tables_of(lab: LabView, index: int, switch: Switch) -> SwitchTables:
+    """The tables of one switch, the ``index``-th of the topology."""
     if switch.role == "vtep":
         flows, groups = tunnel_switch(
             switch.name, lab.crossing, lab.by_network, lab.populated, lab.transports

@@ -122,21 +122,35 @@ class Forwarding:
             for gate in self._gates(destination, station.network):
                 self.direct[destination].append(self._local(destination, station, gate))
         for switch, route in enumerate(self.graph.routes(destination)):
-            if route is not None:
-                self._remote(switch, destination, route)
-            elif switch != destination:
-                sender = self.nodes[switch]
-                if sender.uplinks:
-                    self._beyond_links(switch, destination)
-                for tag in node.tags if sender.island != node.island else ():
-                    if tag.hop in sender.transports:
-                        out = Output(sender.transports[tag.hop])
-                        self.direct[switch].append(self._travelling(tag, destination, 0, out))
+            self.lead(switch, destination, route)
+
+    def lead(self, switch: int, destination: int, route: Route | None) -> None:
+        """Everything that leads from one switch to another one's stations and hops; None: no path does."""
+        if route is not None:
+            self._remote(switch, destination, route)
+        elif switch != destination:
+            node, sender = self.nodes[destination], self.nodes[switch]
+            if sender.uplinks:
+                self._beyond_links(switch, destination)
+            for tag in node.tags if sender.island != node.island else ():
+                if tag.hop in sender.transports:
+                    out = Output(sender.transports[tag.hop])
+                    self.direct[switch].append(self._travelling(tag, destination, 0, out))
+
+    def taken(self, switch: int, via: int) -> tuple[list[Flow], list[Flow], list[Group], list[Group]]:
+        """What was collected at two switches, which they don't have any more: the first one's direct flows,
+        the second one's flows of frames that were turned back, and the groups of each."""
+        taken = self.direct[switch], self.turned[via], self.groups[switch], self.groups[via]
+        self.direct[switch], self.turned[via], self.groups[switch], self.groups[via] = [], [], [], []
+        return taken
 
     def flows(self, switch: int) -> list[Flow]:
         """Its FORWARD table."""
-        lost = (_LOST,) if self.chained else ()
-        return [*self.turned[switch], *self.direct[switch], *lost, _MISS]
+        return [*self.turned[switch], *self.direct[switch], *self.last()]
+
+    def last(self) -> tuple[Flow, ...]:
+        """What every FORWARD table ends with."""
+        return (_LOST, _MISS) if self.chained else (_MISS,)
 
     def _gates(self, switch: int, network: int) -> tuple[int, ...]:
         """The values of NETWORK with which a frame may go to a station of ``network``; -1: any.

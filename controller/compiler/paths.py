@@ -7,6 +7,7 @@ else leads on.  Switches are plain indexes into ``topology.switches``.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import NamedTuple
 
@@ -48,6 +49,10 @@ class Neighbour(NamedTuple):
 def _neighbour(switch: int, pairs: list[tuple[int, int]]) -> Neighbour:
     pairs.sort()
     return Neighbour(switch, tuple(ours for ours, _ in pairs), tuple(theirs for _, theirs in pairs))
+
+
+Hops = list[tuple[int, tuple[int, ...]]]
+"""The next switches of all shortest paths, with the ports to them."""
 
 
 class Graph:
@@ -111,13 +116,26 @@ class Graph:
     def routes(self, destination: int) -> list[Route | None]:
         """Every switch's route to ``destination``; None for itself and where there is no path."""
         distance = self.distances(destination)
-        hops = [self._hops(switch, destination, distance) for switch in range(len(self.names))]
+        hops = [self.hops(switch, destination, distance) for switch in range(len(self.names))]
         return [
             self._route(switch, destination, distance, hops) if hops[switch] else None
             for switch in range(len(self.names))
         ]
 
-    def _hops(self, switch: int, destination: int, distance: list[int]) -> list[tuple[int, tuple[int, ...]]]:
+    def routes_of(
+        self, switches: Iterable[int], destination: int, distance: list[int]
+    ) -> Iterator[tuple[int, Route | None]]:
+        """The routes of some switches alone; ``distance``: that to the destination."""
+        hops = _Hops(self, destination, distance)
+        for switch in switches:
+            yield switch, self._route(switch, destination, distance, hops) if hops[switch] else None
+
+    def within_two_hops(self, switch: int) -> frozenset[int]:
+        """The switches whose routes can depend on this one's distances, or on its links."""
+        near = {switch, *self.adjacent[switch]}
+        return frozenset(near.union(*(self.adjacent[other] for other in near)))
+
+    def hops(self, switch: int, destination: int, distance: list[int]) -> Hops:
         """The neighbours that all shortest paths lead through, with the ports to them."""
         mine = distance[switch]
         if mine == 0 or mine == UNREACHED:
@@ -135,7 +153,7 @@ class Graph:
         switch: int,
         destination: int,
         distance: list[int],
-        hops: list[list[tuple[int, tuple[int, ...]]]],
+        hops: Sequence[Hops] | _Hops,
     ) -> Route:
         mine = hops[switch]
         ports = (
@@ -170,7 +188,7 @@ class Graph:
         switch: int,
         destination: int,
         distance: list[int],
-        hops: list[list[tuple[int, tuple[int, ...]]]],
+        hops: Sequence[Hops] | _Hops,
         ports: tuple[int, ...],
     ) -> Route:
         """A U-turn alternate (draft-atlas-ip-local-protect-uturn): a farther neighbour that has
@@ -203,3 +221,15 @@ class Graph:
             return Route(ports)
         alternate, uturn = alternates[destination % len(alternates)]
         return Route(ports, alternate, uturn)
+
+
+class _Hops(dict[int, Hops]):
+    """Those of each switch that somebody asks for."""
+
+    def __init__(self, graph: Graph, destination: int, distance: list[int]) -> None:
+        super().__init__()
+        self._graph, self._destination, self._distance = graph, destination, distance
+
+    def __missing__(self, switch: int) -> Hops:
+        hops = self[switch] = self._graph.hops(switch, self._destination, self._distance)
+        return hops

@@ -23,7 +23,7 @@ from topologies.model.policy import Connection, Expectation, Policy
 from topologies.model.service_paths import Entry, service
 from topologies.model.topology import Host
 from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
-from wire.mac import mac_number
+from wire.mac import GROUP_BIT, mac_number
 from wire.protocol import ICMPV6, NUMBERS
 from wire.tcp import ACK, RST, SYN
 
@@ -47,6 +47,15 @@ class Flight(NamedTuple):
     sort: str
 
 
+class Sheaf(NamedTuple):
+    """All flights of one sort from one host to hosts of its network, as one class: ``start``."""
+
+    source: Host
+    family: int
+    sort: str
+    start: State
+
+
 class Flights:
     """All flights of a lab. Where no function looks at packets, those of a pair are of one sort."""
 
@@ -66,6 +75,24 @@ class Flights:
             for sort, seen, store in self._sorts(known, family):
                 start = fabric.space.entering(source.port, packets(store))
                 yield Flight(source, target, way, family, start, seen, sort)
+
+    def sheaves(self, fabric: Fabric, source: Host) -> Iterator[Sheaf]:
+        """The flights of a host, sort by sort; none where functions look at packets, or not all hosts may
+        reach each other."""
+        if self.telling or self.policy:
+            return
+        for family in (4, 6):
+            # from the host to itself: of an address in its own network
+            known = packets_of(
+                source, source, Reached(mac_number(source.mac), mac_number(source.mac), False), family
+            )
+            if known is None:
+                continue
+            head = "ip" if family == 4 else "ipv6"
+            for sort, _, store in self._sorts(known, family):
+                some = {name: value for name, value in store.items() if name != f"{head}_dst"}
+                some["eth_dst"] = Known(0, GROUP_BIT)
+                yield Sheaf(source, family, sort, fabric.space.entering(source.port, packets(some)))
 
     def _sorts(self, known: Store, family: int) -> Iterator[tuple[str, Connection | None, Store]]:
         if not self.telling:

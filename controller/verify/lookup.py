@@ -42,12 +42,28 @@ class _Shape:
         self.asked = asked
         self.flows: dict[tuple[int, ...], Flow] = {}
         self.highest = -1
+        self._fixed: tuple[Test, ...] | None = None
         self._parts: dict[tuple[int, ...], dict[tuple[int, ...], list[tuple[tuple[int, ...], Flow]]]] = {}
 
     def add(self, values: tuple[int, ...], flow: Flow) -> None:
         if values not in self.flows or self.flows[values].priority < flow.priority:
             self.flows[values] = flow
+            self._fixed = None
             self.highest = max(self.highest, flow.priority)
+
+    @property
+    def fixed(self) -> tuple[Test, ...]:
+        """What all of these flows ask alike."""
+        if self._fixed is None:
+            columns = (set(column) for column in zip(*self.flows, strict=True))
+            self._fixed = tuple(
+                [
+                    (name, column.pop(), mask)
+                    for (name, mask), column in zip(self.asked, columns, strict=True)
+                    if len(column) == 1
+                ]
+            )
+        return self._fixed
 
     def possible(
         self, places: tuple[int, ...], values: tuple[int, ...]
@@ -100,7 +116,7 @@ class TableIndex:
         best: Flow | None = None
         priority = -1
         top: tuple[Flow, tuple[int, ...], _Shape, int] | None = None
-        bits = packets.bits
+        bits, decide = packets.bits, packets.decide
         for shape in self._shapes:
             if priority >= shape.highest:
                 break
@@ -116,6 +132,8 @@ class TableIndex:
                 flow = shape.flows.get(tuple(values))
                 if flow is not None and flow.priority > priority:
                     best, priority = flow, flow.priority
+                continue
+            if any(decide(*test) is False for test in shape.fixed):
                 continue
             places = list(range(unknown))
             for place in range(unknown + 1, len(shape.asked)):

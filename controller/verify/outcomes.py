@@ -7,7 +7,7 @@ to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import NamedTuple
 
 from controller.flow.tables import CONTROLLER
@@ -63,7 +63,8 @@ class Fabric:
 
     ``base``: the lab as it should be, when this one differs from it; ``changed``: the states of which
     switches send something else now; ``stale``: those, and all that lead to them. Everything else is as in
-    ``base``.
+    ``base``. ``certain``: says the outcomes of states of which they are certain (see
+    ``controller.verify.certain``).
     """
 
     def __init__(
@@ -73,33 +74,48 @@ class Fabric:
         dead: Mapping[str, frozenset[int]] | None = None,
         failed: frozenset[str] = frozenset(),
         base: Fabric | None = None,
-        changed: frozenset[State] | set[State] = frozenset(),
-        stale: frozenset[State] | set[State] = frozenset(),
+        changed: Container[State] = frozenset(),
+        stale: Container[State] = frozenset(),
+        certain: Callable[[State], tuple[Outcome, ...] | None] | None = None,
     ) -> None:
         self.space, self.failed = space, failed
-        dead = dead or {}
-        self.switches = {name: Switch(index, dead.get(name, frozenset())) for name, index in tables.items()}
+        self.tables, self._dead = tables, dead or {}
+        self._switches: dict[str, Switch] = {}
+        self._certain = certain
+        self._sure: dict[State, tuple[Outcome, ...]] = {}
         self.known: dict[State, tuple[Outcome, ...]] = {}
         self.asked: list[State] = []
         self.base, self.changed, self.stale = base, changed, stale
         self._branches: dict[State, tuple[Branch, ...]] = {}
+
+    def switch(self, name: str) -> Switch:
+        """One of its switches."""
+        switch = self._switches.get(name)
+        if switch is None:
+            switch = self._switches[name] = Switch(self.tables[name], self._dead.get(name, frozenset()))
+        return switch
 
     def branches(self, state: State) -> tuple[Branch, ...]:
         """What the state's switch sends of its packets."""
         base = self.base
         if base is None or (state in base.known and state not in self.changed):
             if state.branches is None:
-                state.branches = self.space.branches(state, self.switches[state.at.switch])
+                state.branches = self.space.branches(state, self.switch(state.at.switch))
             return state.branches
         branches = self._branches.get(state)
         if branches is None:
-            branches = self.space.branches(state, self.switches[state.at.switch])
+            branches = self.space.branches(state, self.switch(state.at.switch))
             self._branches[state] = branches
         return branches
 
     def _settled(self, state: State) -> bool:
-        if state in self.known:
+        if state in self.known or state in self._sure:
             return True
+        if self._certain is not None:
+            sure = self._certain(state)
+            if sure is not None:
+                self._sure[state] = sure
+                return True
         return self.base is not None and state not in self.stale and state in self.base.known
 
     def outcomes(self, start: State) -> tuple[Outcome, ...]:
@@ -134,6 +150,8 @@ class Fabric:
 
     def _of(self, state: State) -> tuple[Outcome, ...]:
         outcomes = self.known.get(state)
+        if outcomes is None:
+            outcomes = self._sure.get(state)
         if outcomes is None and self.base is not None and state not in self.stale:
             outcomes = self.base.known.get(state)
         # a state that is not finished yet is on the way here: a loop

@@ -17,11 +17,13 @@ LOOPS = "no forwarding loop"
 HOLES = "no black hole"
 INTACT = "frames arrive as they were sent"
 KEYS = "no two flows of one key"
+OVERLAPS = "no packet has two flows of equal priority"
+WATCHED = "each bucket watches the port that it sends by"
 SHADOWED = "no flow is hidden by others"
 RULES = "no firewall rule is hidden by others"
-REPAIR = "a cut never causes a loop, a wrong delivery or a copy"
 PROPERTIES = (
-    DELIVERY, REFUSAL, ISOLATION, CHAINS, ADDRESSES, LOOPS, HOLES, INTACT, KEYS, SHADOWED, RULES,
+    DELIVERY, REFUSAL, ISOLATION, CHAINS, ADDRESSES, LOOPS, HOLES, INTACT, KEYS, OVERLAPS, WATCHED,
+    SHADOWED, RULES,
 )  # fmt: skip
 """In the order in which a report has them."""
 
@@ -56,7 +58,8 @@ class Finding(NamedTuple):
 class Report:
     """``checked``: property -> how many cases were proven or refuted. ``outside``: what the model doesn't
     have, in words. ``unprotected``: pairs for which the data plane has no repair when a link is cut, by link:
-    they wait for the controller."""
+    they wait for the controller. ``cuts``: how many sets of links are to be cut; ``cuts_done``: how many
+    were. ``stopped``: somebody had no more time."""
 
     findings: list[Finding] = field(default_factory=list)
     checked: dict[str, int] = field(default_factory=dict)
@@ -66,6 +69,9 @@ class Report:
     classes: int = 0
     states: int = 0
     conditions: int = 0
+    cuts: int = 0
+    cuts_done: int = 0
+    stopped: bool = False
 
     @property
     def proven(self) -> bool:

@@ -18,12 +18,11 @@ from controller.verify.report import (
     Witness,
 )
 from controller.verify.states import Branch, State
+from controller.verify.switch import VANISHING
 from controller.verify.values import some_value, width
 from topologies.model.places import Entity
 from topologies.model.topology import Port
 from wire.mac import GROUP_BIT
-
-_VANISHING = ("there is no group", "no flow matches", "it is looked up for ever", "no bucket of group")
 
 
 def witness(known: Store, at: Port, cut: tuple[str, ...] = (), converged: bool = False) -> Witness:
@@ -74,7 +73,7 @@ def check_outcome(lab: Lab, fabric: Fabric, at: Port, outcome: Outcome, cut: boo
             )
     for switch, way in outcome.ends:
         for lost in way.lost:
-            if lost.why.startswith(_VANISHING) and not (cut and lost.why.startswith("no bucket")):
+            if lost.why.startswith(VANISHING) and not (cut and lost.why.startswith("no bucket")):
                 place = "" if lost.table is None else f", table {lost.table.name}"
                 last = way.flows[-1].origin.entity if way.flows else None
                 yield Finding(
@@ -115,20 +114,13 @@ def _units(fabric: Fabric, start: State) -> Iterator[_Unit]:
 def check_port(
     lab: Lab, fabric: Fabric, at: Port, cut: tuple[str, ...] = (), converged: bool = False
 ) -> Iterator[Finding]:
-    """All that is wrong with frames that come in at a host's port. Of a lab that differs from its base, only
-    what is not as there is looked at."""
+    """All that is wrong with frames that come in at a host's port."""
     start = fabric.space.from_port(at)
     for state, branch, lead in _units(fabric, start):
-        if fabric.base is not None and state not in fabric.changed and not _is_stale(fabric, branch):
-            continue
         for outcome in fabric.of_branch(state, branch):
             for finding in check_outcome(lab, fabric, at, outcome, bool(cut)):
                 known = _from_outside(fabric, start, state, lead, outcome)
                 yield finding._replace(witness=witness(known, at, cut, converged))
-
-
-def _is_stale(fabric: Fabric, branch: Branch) -> bool:
-    return any(send.state in fabric.stale for send in branch.sends)
 
 
 def _from_outside(fabric: Fabric, start: State, state: State, lead: Branch | None, outcome: Outcome) -> Store:

@@ -98,19 +98,30 @@ class Space:
 
     def entering(self, at: Port, packets: Packets) -> State:
         """The state of packets from outside, all of whose fields count."""
-        return self._state(at, packets.with_field("in_port", at.number), whole=True)
+        return self.state(at, packets.with_field("in_port", at.number), whole=True)
 
     def from_port(self, at: Port) -> State:
         """The state of all frames whatever from a host's port."""
         return self.entering(at, Packets({}, ANY))
 
-    def _state(self, at: Port, packets: Packets, table: Table = Table.CLASSIFY, whole: bool = False) -> State:
+    def state(self, at: Port, packets: Packets, table: Table = Table.CLASSIFY, whole: bool = False) -> State:
+        """The state of these packets."""
         known = tuple(sorted(packets.known.items(), key=_first))
         key = (at.switch, at.number, table, whole, tuple(sorted(packets.frame.items(), key=_first)), known)
         state = self._states.get(key)
         if state is None:
             state = self._states[key] = State(self.port(at.switch, at.number), packets, table, whole)
         return state
+
+    def toward(self, state: State, mac: int) -> State | None:
+        """The state in table FORWARD of those packets of such a state that go to a MAC address; None: there
+        are none, or all of their fields may matter."""
+        reads = self.reads.of(mac)
+        some = state.packets.where("eth_dst", mac, whole("eth_dst"))
+        if some is None or reads is None or (self.reads.tags and not _is_plain(some)):
+            return None
+        projected, _ = _projected(some, reads, {"in_port": some.frame["in_port"]})
+        return self.state(state.at, projected, state.table)
 
     def branches(self, state: State, switch: Switch) -> tuple[Branch, ...]:
         """What the switch, as it is now, sends of a state's packets."""
@@ -139,9 +150,9 @@ class Space:
         """The state in table FORWARD of the same switch."""
         reads = self.reads.of(packets.bits("eth_dst", whole("eth_dst")))
         if reads is None or (self.reads.tags and not _is_plain(packets)):
-            return Send(self.port(at.switch, 0), packets.frame, self._state(at, packets, Table.FORWARD))
+            return Send(self.port(at.switch, 0), packets.frame, self.state(at, packets, Table.FORWARD))
         projected, names = _projected(packets, reads, {"in_port": packets.frame["in_port"]})
-        return Send(self.port(at.switch, 0), packets.frame, self._state(at, projected, Table.FORWARD), names)
+        return Send(self.port(at.switch, 0), packets.frame, self.state(at, projected, Table.FORWARD), names)
 
     def _beyond(self, port: Port, packets: Packets) -> Iterator[tuple[Packets, tuple[Send, ...]]]:
         if port.number == CONTROLLER:
@@ -198,9 +209,9 @@ class Space:
             reads = self.reads.of(travelling.bits("eth_dst", whole("eth_dst")))
         if reads is None:
             frame["in_port"] = far.number
-            return Send(port, frame, self._state(far, travelling), None, through)
+            return Send(port, frame, self.state(far, travelling), None, through)
         projected, names = _projected(travelling, reads, {"in_port": far.number})
-        return Send(port, frame, self._state(far, projected), names)
+        return Send(port, frame, self.state(far, projected), names)
 
 
 def _projected(packets: Packets, reads: Reads, seen: Frame) -> tuple[Packets, Mapping[str, object]]:

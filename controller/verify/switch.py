@@ -52,6 +52,10 @@ _MOST_LOOKUPS = 64
 """Tables that a frame passes in one switch, with resubmits: Open vSwitch gives up after 64 of those."""
 
 
+VANISHING = ("there is no group", "no flow matches", "it is looked up for ever", "no bucket of group")
+"""How the reasons begin for which a frame should never end."""
+
+
 class Lost(NamedTuple):
     """Where something of a frame ended without being sent: ``why`` in words; ``table``: of a lookup, or
     None; ``group``: the group's number."""

@@ -35,7 +35,8 @@ def verify(
     directions; nothing loops or vanishes; no flow or firewall rule is hidden by others. All this is verified
     with any one link cut, too. What is refuted is shown with a packet that proves it.
 
-    No lab is started. Exits 0 when all is proven, 1 when something is refuted.
+    No lab is started. While links are cut, the terminal says how long it may take, and Ctrl-C ends it with
+    what is known by then. Exits 0 when all is proven, 1 when something is refuted, 130 after Ctrl-C.
 
     Example: sdnlab verify leaf-spine -k 0
     """
@@ -58,26 +59,35 @@ def verify(
     else:
         out(rendering.text(topology, report, cuts, _traces(topology, report), paint()))
         wrong = sum(not finding.warning for finding in report.findings)
-        if wrong:
+        if report.stopped:
+            err(
+                f"{paint_err()('stopped', 'yellow')}: {report.cuts - report.cuts_done} cuts were not verified"
+            )
+        elif wrong:
             err(f"{paint_err()('refuted', 'red')}: {count(wrong, 'finding')} in {file}")
         else:
             out(f"{paint()('proven', 'green')}: {topology.name}")
     if not report.proven:
         raise typer.Exit(Exit.FAILED)
+    if report.stopped:
+        raise typer.Exit(Exit.INTERRUPTED)
 
 
 class _Progress:
-    """A line on the terminal, once it takes longer."""
+    """A line on the terminal, once it takes longer, with the time that the rest of a step may take."""
 
     def __init__(self) -> None:
         self._last, self._shown = time.monotonic(), False
         self._terminal = sys.stderr.isatty()
+        self._step, self._begin = "", self._last
 
     def __call__(self, what: str, done: int, of: int) -> None:
         now = time.monotonic()
+        if what != self._step:
+            self._step, self._begin = what, now
         if self._terminal and now - self._last > _PATIENCE:
             self._last, self._shown = now, True
-            sys.stderr.write(f"\r\033[K{what}: {done} of {of}")
+            sys.stderr.write(f"\r\033[K{progress_text(what, done, of, now - self._begin)}")
             sys.stderr.flush()
 
     def end(self) -> None:
@@ -85,6 +95,18 @@ class _Progress:
         if self._shown:
             sys.stderr.write("\r\033[K")
             sys.stderr.flush()
+
+
+def progress_text(what: str, done: int, of: int, seconds: float) -> str:
+    """How far it is after some seconds, and how long the rest takes if it goes on like this."""
+    said = f"{what}: {done} of {of}"
+    if not done:
+        return said
+    left = seconds / done * (of - done)
+    about = (
+        f"{left:.0f} s" if left < 100 else f"{left / 60:.0f} min" if left < 6000 else f"{left / 3600:.0f} h"
+    )
+    return f"{said}, about {about} left (Ctrl-C: what is known so far)"
 
 
 def _traces(topology: Topology, report: Report) -> dict[Finding, list[Outcome]]:

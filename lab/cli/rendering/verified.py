@@ -46,6 +46,8 @@ def _conditions(report: Report, cuts: int, known: int) -> str:
     if not cuts:
         return f"{what}; no link is cut (-k 1 for any one link)"
     links = "any link" if cuts == 1 else f"up to {cuts} links"
+    if report.stopped:
+        links = f"the first {report.cuts_done} of {report.cuts} sets of up to {count(cuts, 'link')}"
     said = f"{what}; and with {links} cut, at once and when the controller has answered"
     lost = sum(report.unprotected.values())
     if report.repaired or lost:
@@ -94,6 +96,8 @@ def plain(topology: Topology, report: Report, cuts: int) -> dict[str, Any]:
         "unprotected": report.unprotected,
         "repaired": report.repaired,
         "conditions": report.conditions,
+        "stopped": report.stopped,
+        "sets_of_cuts": {"done": report.cuts_done, "of": report.cuts},
         "classes": report.classes,
         "outside": report.outside,
     }

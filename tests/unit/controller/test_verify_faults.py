@@ -31,8 +31,10 @@ from controller.verify.report import (
     ISOLATION,
     KEYS,
     LOOPS,
+    OVERLAPS,
     REFUSAL,
     SHADOWED,
+    WATCHED,
     Report,
 )
 from controller.verify.verify import Verification, verify
@@ -299,8 +301,42 @@ def test_a_bucket_that_watches_the_wrong_port_is_found_when_its_link_is_cut() ->
     assert broken
     tables["s1"] = replace(held, groups=tuple(broken))
     report = verify(topology, tables, 1)
+    named = [finding for finding in report.findings if finding.property == WATCHED]
+    assert named and all("s1, group" in finding.what for finding in named)
+    assert "bucket 1 sends by port" in named[0].what and "watches no port" in named[0].what
     right = verify(topology, cuts=1)
     assert sum(report.unprotected.values()) > sum(right.unprotected.values())
+
+
+def test_flows_of_equal_priority_that_match_one_packet_are_told() -> None:
+    topology = lab(PLAIN)
+    tables = compile_topology(topology)
+    held = tables["s1"]
+    flow = next(flow for flow in held.flows if to("r2 on s2")(flow))
+    for match, actions, is_told in (
+        ((*flow.match, Field("eth_type", 0x800)), (), True),
+        ((*flow.match, Field("eth_type", 0x800)), flow.actions, False),
+        ((Field("eth_dst", 0x020000000099), Field("eth_type", 0x800)), (), False),
+    ):
+        other = replace(flow, match=match, actions=actions, cookie=1)
+        tables["s1"] = replace(held, flows=(*held.flows, other))
+        report = verify(topology, tables, 0)
+        named = [finding.what for finding in report.findings if finding.property == OVERLAPS]
+        assert bool(named) == is_told
+        assert all("s1, table FORWARD: two flows of priority 200" in what for what in named)
+
+
+def test_flows_that_others_take_all_common_packets_of_are_in_order() -> None:
+    topology = lab(PLAIN)
+    tables = compile_topology(topology)
+    held = tables["s1"]
+    flow = next(flow for flow in held.flows if to("r2 on s2")(flow))
+    match = (*flow.match, Field("eth_type", 0x800))
+    other = replace(flow, match=match, actions=(), cookie=1)
+    above = replace(flow, match=match, priority=flow.priority + 1, cookie=2)
+    tables["s1"] = replace(held, flows=(*held.flows, other, above))
+    report = verify(topology, tables, 0)
+    assert not [finding for finding in report.findings if finding.property == OVERLAPS]
 
 
 def test_a_flow_that_others_hide_is_told() -> None:

@@ -1,0 +1,77 @@
+"""Proving networks of growing size with any link cut, on one core; and one changed flow of the largest."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from bench import cogentco, ours
+from bench.figures import Figure, Row
+
+NETWORKS = ("Abilene", "Belnet2010", "Geant2012", "Uninett2010", "Cogentco")
+"""Of the Topology Zoo, by size."""
+SECONDS = 60.0
+"""The aim for Cogentco: all pairs, and all single cuts."""
+_VERIFY = """
+import json, statistics, sys, time
+from dataclasses import replace
+import topologies
+from controller.compiler.recompile import Recompiler
+from controller.flow.tables import Table
+from controller.verify.verify import Verification
+topology = topologies.load(sys.argv[1])
+begin = time.process_time()
+compiler = Recompiler(topology)
+run = Verification(topology, compiler.tables, None, compiler)
+proven = run.everything().proven
+whole = time.process_time() - begin
+run.failures(1)
+cuts = time.process_time() - begin - whole
+times = []
+for name in list(run.tables)[:20]:
+    held = run.tables[name]
+    at = next(n for n, flow in enumerate(held.flows) if flow.table is Table.FORWARD and flow.goto is None)
+    flow = held.flows[at]
+    flows = (*held.flows[:at], replace(flow, actions=(), cookie=flow.cookie ^ 1), *held.flows[at + 1 :])
+    other = {**run.tables, name: replace(held, flows=flows)}
+    begin = time.process_time()
+    run.recheck(other)
+    times.append(time.process_time() - begin)
+print(json.dumps({
+    "switches": len(topology.switches), "links": len(topology.links), "hosts": len(topology.hosts),
+    "flows": sum(len(held.flows) for held in run.tables.values()),
+    "whole": whole, "cuts": cuts, "recheck": statistics.median(times[1:] or times),
+    "proven": proven and run.report.proven,
+}))
+"""
+
+
+def once(path: Path) -> dict[str, float]:
+    """Seconds of one core's time for a network, in a fresh process that has one core."""
+    command = ["taskset", "-c", "0", sys.executable, "-c", _VERIFY, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ours.ROOT, timeout=3600)
+    if done.returncode:
+        raise ours.Failed(f"{path.name}: {done.stderr[-300:]}")
+    measured: dict[str, float] = json.loads(done.stdout)
+    if not measured["proven"]:
+        raise ours.Failed(f"{path.name}: not proven")
+    return measured
+
+
+def measure(runs: int) -> list[Figure]:
+    """Each network in turn; the largest takes a minute a run."""
+    folder = cogentco.find().parent
+    figure = Figure("Prove all pairs, with no link and with any one link cut, on one core")
+    for name in NETWORKS:
+        some = [once(folder / f"{name}.graphml") for _ in range(min(runs, 3))]
+        about = "{switches} switches, {links} links, {flows:,} flows".format(**some[0])
+        figure.row(f"{name}: {about}: no cut", [one["whole"] for one in some])
+        figure.row("… and any one link cut, at once and after the controller", [one["cuts"] for one in some])
+        total = figure.row("… together", [one["whole"] + one["cuts"] for one in some])
+        figure.row("… check again after one changed flow", [1000 * one["recheck"] for one in some], "ms")
+    limit = Row("a minute", (SECONDS,))
+    figure.within("Cogentco, all pairs and all single cuts, in minutes", total, limit, 1)
+    figure.notes.append("Seconds are of processor time; one host is at each switch, all in one network.")
+    return [figure]
