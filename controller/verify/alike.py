@@ -38,6 +38,7 @@ class Alike:
         self._fabric = fabric
         self._after: dict[tuple[str, Table], tuple[int, ...] | None] = {}
         self._sent: dict[object, Packets | None] = {}
+        self._harmless: dict[object, bool] = {}
         self.matched: dict[str, set[int]] = {}
         """Switch -> cookies of flows of RESOLVE that some question finds."""
 
@@ -61,8 +62,7 @@ class Alike:
         after = self._later(name, flow)
         if after is None:
             return None
-        asker = tuple(sorted((k, v) for k, v in pipeline.items() if k != "in_port"))
-        key = flow.cookie, after, asker, tuple(sorted(known.items()))
+        key = flow.cookie, after, _asker(pipeline), tuple(sorted(known.items()))
         if key not in self._sent:
             self._sent[key] = self._answered(name, flow, pipeline, known)
         return self._sent[key]
@@ -105,12 +105,16 @@ class Alike:
         if coming is None:
             return None
         name, pipeline = start.at.switch, coming[0].frame
+        asker = _asker(pipeline)
         tables = self._fabric.switch(name).index.tables
-        answers = []
-        kept = []
+        answers: list[Flow] = []
+        kept: list[Flow] = []
         for flow in tables.flows:
-            if flow.table is Table.RESOLVE and self._is_harmless(name, flow, pipeline):
-                answers.append(flow)
+            if flow.table is Table.RESOLVE:
+                key = flow.cookie, self._later(name, flow), asker
+                if key not in self._harmless:
+                    self._harmless[key] = self._is_harmless(name, flow, pipeline)
+                (answers if self._harmless[key] else kept).append(flow)
             elif flow.table is not Table.FORWARD:
                 kept.append(flow)
         held = SwitchTables(tables.switch, tables.dpid, tuple(kept), tables.groups, tables.meters)
@@ -131,6 +135,11 @@ class Alike:
             and answer.decide("eth_src", 0, GROUP_BIT) is True
             and "vlan_vid" not in answer.frame
         )
+
+
+def _asker(pipeline: Frame) -> object:
+    """What is known of whoever asks, but for its port."""
+    return tuple(sorted((name, value) for name, value in pipeline.items() if name != "in_port"))
 
 
 def _is_simple(flow: Flow) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from controller.flow.tables import (
     CONTROLLER,
     Action,
+    Clone,
     Flow,
     Group,
     Move,
@@ -66,6 +67,7 @@ class Shapes:
         self._of: dict[State, tuple[int, int] | None] = {}
         self._behaviours: dict[object, Behaviour] = {}
         self._same: dict[Behaviour, Behaviour] = {}
+        self._named: dict[object, frozenset[int]] = {}
         self._indexes: dict[Key, tuple[int, SwitchIndex | None]] = {}
         self.matched: dict[tuple[int, Key], tuple[int, frozenset[int]]] = {}
         """Shape and key -> the destination for which it was computed, and the cookies of the flows that its
@@ -120,6 +122,9 @@ class Shapes:
     ) -> Behaviour:
         """What becomes of frames of a shape to the destinations of a key; ``number``: one of these,
         ``flows``: those for it, ``common``: those for all."""
+        if dead:
+            # a port that no action names, and no bucket watches, may as well be alive
+            dead &= self._ports(key, common, flows, groups) | {self.all[shape].example.at.number}
         name = (shape, key, dead)
         known = self._behaviours.get(name)
         if known is None:
@@ -139,6 +144,16 @@ class Shapes:
                     )
             known = self._behaviours[name] = self._same.setdefault(known, known)
         return known
+
+    def _ports(
+        self, key: Key, common: Iterable[Flow], flows: Iterable[Flow], groups: Mapping[int, Group]
+    ) -> frozenset[int]:
+        """The ports that the flows of a key name."""
+        if key.common not in self._named:
+            self._named[key.common] = _named(common, groups)
+        if key not in self._named:
+            self._named[key] = _named(flows, groups)
+        return self._named[key.common] | self._named[key]
 
     def _told(self, state: State, number: int, branches: Iterable[Branch], name: object) -> Behaviour:
         onward: set[int] = set()
@@ -201,6 +216,28 @@ def _index(
     if any(_overlap(one, other) for at, one in enumerate(mine) for other in (*mine[at + 1 :], *others)):
         return None
     return SwitchIndex(SwitchTables(key.switch, 0, (*others, *mine), tuple(groups.values())))
+
+
+def _named(flows: Iterable[Flow], groups: Mapping[int, Group]) -> frozenset[int]:
+    """The ports that flows send by, and those that buckets of their groups send by or watch."""
+    ports: set[int] = set()
+    waiting = [action for flow in flows for action in flow.actions]
+    met: set[int] = set()
+    while waiting:
+        action = waiting.pop()
+        if isinstance(action, Output):
+            ports.add(action.port)
+        elif isinstance(action, SetField) and action.field == "in_port":
+            ports.add(action.value)
+        elif isinstance(action, Clone):
+            waiting += action.actions
+        elif isinstance(action, ToGroup) and action.group not in met and action.group in groups:
+            met.add(action.group)
+            for bucket in groups[action.group].buckets:
+                waiting += bucket.actions
+                if bucket.watch_port is not None:
+                    ports.add(bucket.watch_port)
+    return frozenset(ports)
 
 
 def _by_cut(why: str, name: object) -> bool:

@@ -73,6 +73,7 @@ class Targets:
         self._of: dict[tuple[str, int], int] = {}
         self._addresses: dict[int, set[int]] = {4: set(), 6: set()}
         self._macs = certain.to.bit
+        self._together: dict[tuple[Apart, bool, str], int] = {}
         for host in lab.hosts:
             number = numbers.get(host.port)
             if number is None or certain.to.macs[number] != mac_number(host.mac):
@@ -94,11 +95,17 @@ class Targets:
         if apart.whole:
             return -1
         mine = source.port.switch
+        key = apart, converged, mine
+        if key in self._together:
+            return self._together[key]
+        if not any(apart is known for known, _, _ in self._together):
+            self._together.clear()
         mask = 0
         for number, host in self.host.items():
             there = host.port.switch
             if not (apart.may_be_cut_off(mine, there) if converged else apart.are(mine, there)):
                 mask |= 1 << number
+        self._together[key] = mask
         return mask
 
     def misses(self, branch: Branch, family: int) -> bool:
