@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
-from topologies.importers import frr
 from topologies.importers.beside import Beside, inside, sibling
+from topologies.importers.interface_files import READERS
 from topologies.importers.wiring import Said, Station
 from topologies.syntax import host_units, units
 from topologies.syntax.document import Node
@@ -135,16 +135,19 @@ class Belongings:
             self.note(f"{what}: a host has up to {most} of its own", line)
         else:
             self._bytes += len(raw)
-            if str(path) in frr.FILES:
-                self._addresses(name, text)
+            if str(path) in READERS:
+                self._addresses(name, str(path), text)
             mode = {"mode": Node(line, "0755")} if raw.startswith(b"#!") else {}
             self.files[str(path).replace("//", "/")] = Node(line, {"content": Node(line, text), **mode})
 
-    def _addresses(self, name: str, text: str) -> None:
-        """The addresses that FRR would give; it doesn't run."""
-        for interface, address, line in frr.addresses(text.splitlines()):
-            if interface != "lo":
-                self.station.has(interface, Said(address, line, sibling(self.report.file, name)))
+    def _addresses(self, name: str, path: str, text: str) -> None:
+        """The addresses that FRR or ifupdown would give; they don't run."""
+        file, first = sibling(self.report.file, name), self.station.first
+        for given in READERS[path](text.splitlines()):
+            if not given.gateway and given.interface != "lo":
+                self.station.has(given.interface, Said(given.text, given.line, file))
+            elif given.gateway and first is not None and first.interface == given.interface:
+                self.command(["ip", "route", "add", "default", "via", given.text], given.line)
 
     def settle(self) -> None:
         """Write what is collected into the station's entries."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
-from topologies.importers import frr
+from topologies.importers import interface_files
 from topologies.importers.wiring import Said, Station
 from topologies.syntax.problem import Report, shown
 
@@ -134,8 +134,8 @@ class Commands:
             return True
         if program == "vtysh" and "-c" in words:
             lines = [words[index + 1] for index, word in enumerate(words[:-1]) if word == "-c"]
-            for interface, address, _ in frr.addresses(lines):
-                self._address(interface, address, line)
+            for given in interface_files.of_frr(lines):
+                self._address(given.interface, given.text, line)
             self._note("vtysh: its addresses are taken, FRR doesn't run", line)
             return True
         if program in ("systemctl", "service", "rc-service") or words[0].startswith("/etc/init.d/"):

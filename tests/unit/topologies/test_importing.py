@@ -258,6 +258,17 @@ def test_addresses_in_a_configuration_of_frr(tmp_path: Path) -> None:
     assert note.what == "h2: vtysh: its addresses are taken, FRR doesn't run: left out"
 
 
+def test_addresses_in_a_file_of_ifupdown(tmp_path: Path) -> None:
+    tmp_path.joinpath("h1/etc/network").mkdir(parents=True)
+    tmp_path.joinpath("h1/etc/network/interfaces").write_text(
+        "auto eth0 lo\niface lo inet loopback\niface eth0 inet static\n  address 10.6.0.1\n"
+        "  netmask 255.255.255.0\n  gateway 10.6.0.254 # the router\niface eth1 inet dhcp\n"
+    )
+    topology = kathara(tmp_path, PAIR, h1="/etc/init.d/networking restart")
+    assert address(topology, "h1") == "10.6.0.1/24"
+    assert commands(topology, "h1") == ["ip route add default via 10.6.0.254"]
+
+
 def test_variables_of_containerlab_have_their_defaults() -> None:
     text = CLAB.replace("h1: {kind: linux}", "h1: {kind: ${KIND:=linux}, env: {A: '${B}'}}")
     topology = topologies.loads(f"{text}    - endpoints: ['h1:eth1', 'h2:${{PORT:-eth1}}']\n", "x.clab.yml")
