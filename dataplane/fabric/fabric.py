@@ -19,7 +19,7 @@ from dataplane.fabric.mirrors import Mirrors
 from dataplane.fabric.outages import Outages
 from dataplane.fabric.parts import Parts
 from dataplane.fabric.spaces import Spaces
-from dataplane.fabric.switches import OWN_CONTROLLER, Switches, TellDaemon
+from dataplane.fabric.switches import OWN_CONTROLLER, Session, Switches, TellDaemon
 from dataplane.fabric.underlay import UnderlayFabric
 from dataplane.fabric.wires import Wires
 from dataplane.hosts.driver import Place, place_of
@@ -137,6 +137,10 @@ class Fabric:
     def link_states(self) -> dict[str, bool]:
         """Every link's name (a host's wire is ``h1-s1``), and whether it is up: not cut, no end failed."""
         return link_states(self.plan, self._outages.links, self._outages.switches)
+
+    def sessions(self) -> dict[str, Session]:
+        """Switch -> what its Open vSwitch says of its controller, of those that answer."""
+        return self.parts.switches.sessions()
 
     def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
         """(domain, program) -> process id and control socket of every daemon that runs."""

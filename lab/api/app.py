@@ -26,6 +26,7 @@ from lab.messages.lab import (
     ApplyRequest,
     ChainState,
     Event,
+    FindingState,
     FlowState,
     FunctionRequest,
     FunctionState,
@@ -113,6 +114,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def status() -> Status:
         """Domains, switches, hosts and links, and their problems."""
         return lab.status()
+
+    @app.get("/doctor", tags=["look"])
+    def doctor() -> list[FindingState]:
+        """What is wrong in the lab, where, and what to do."""
+        return lab.examined()
 
     @app.get("/topology", tags=["look"])
     def topology() -> dict[str, Any]:

@@ -42,6 +42,9 @@ class Explainer:
         """Explain a probe; nothing when too many are explained already."""
         if self._left <= 0 or outcome.error or probe.sort != "addressed":
             return Explained()
+        if apps := self._visit.ways.topology.by_apps:
+            switch, controller = next(iter(apps.items()))
+            return Explained(stopped_by=f"{switch} does what {controller} says: see sdnlab doctor")
         self._left -= 1
         at = self._visit.ways.arrives_at(probe.target)
         arrived = not at.isdisjoint(outcome.arrived)

@@ -32,6 +32,7 @@ _HELP = """A lab for software-defined networking: describe a network in a file, 
 [bold]From any terminal, while a lab runs[/bold]
 
     sdnlab status                  show switches, hosts, links
+    sdnlab doctor                  find out why the lab does not do what you expect
     sdnlab exec h1 -- ping h2      run a command in a host
     sdnlab copy FILE h1:/tmp/      copy files to and from hosts
     sdnlab ping                    test whether all hosts reach each other
@@ -75,6 +76,7 @@ _PANELS = {
     "Storage": ("lab.cli.volume", ("volume",)),
     "Prove a lab": ("lab.cli.check", ("check",)),
     "Look at packets": ("lab.cli.capture", ("capture",)),
+    "Find out why": ("lab.cli.doctor", ("doctor",)),
     "Your own controllers": ("lab.cli.apps", ("app",)),
     "Look at messages": ("lab.cli.openflow", ("openflow",)),
     "Follow a packet": ("lab.cli.trace", ("trace",)),

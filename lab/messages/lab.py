@@ -80,6 +80,17 @@ class ApplicationState(TypedDict):
     last_crash: str
 
 
+class FindingState(TypedDict):
+    """Something that ``sdnlab doctor`` found. ``kind``: its name for programs; ``where``: a switch or
+    controller, or empty; ``certain``: it is wrong; otherwise it may be meant."""
+
+    kind: str
+    where: str
+    text: str
+    remedy: str
+    certain: bool
+
+
 class CommandState(TypedDict):
     """A command of a host (``run:``). ``code``: that of its last end, 128 + N after signal N.
 

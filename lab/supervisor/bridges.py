@@ -12,8 +12,11 @@ from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.sandbox.namespaces import in_threads
 from lab.naming import RUN
 
+Place = tuple[Path, str]
+"""The run directory of an Open vSwitch, and a bridge of it."""
 
-def places(switches: Iterable[str]) -> dict[str, tuple[Path, str]]:
+
+def places(switches: Iterable[str]) -> dict[str, Place]:
     """Switch -> the run directory of its Open vSwitch, and its bridge, of those that are there."""
     try:
         entries = json.loads((RUN / "map.json").read_text(encoding="utf-8"))

@@ -22,6 +22,7 @@ from lab.messages.lab import (
     CapturePoint,
     ChainState,
     DomainState,
+    FindingState,
     FlowState,
     FunctionState,
     GroupState,
@@ -39,6 +40,7 @@ from lab.supervisor import bridges
 from lab.supervisor.capture import Captures
 from lab.supervisor.capture import names as capturable
 from lab.supervisor.controllers import Controllers
+from lab.supervisor.doctor import Doctor
 from lab.supervisor.files import name_hosts, write_map
 from lab.supervisor.health import Health, key_of, process_name
 from lab.supervisor.host_commands import Invocation, invocation
@@ -51,7 +53,7 @@ from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
 from lab.supervisor.volumes import Volumes
-from lab.views import applications, overlay, services, tables
+from lab.views import overlay, services, tables
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -88,6 +90,7 @@ class Lab:
     settling: Settling = field(init=False)
     captures: Captures = field(init=False)
     volumes: Volumes = field(init=False)
+    doctor: Doctor = field(default_factory=Doctor)
 
     def __post_init__(self) -> None:
         self.names = Names(self.topology)
@@ -141,6 +144,11 @@ class Lab:
 
     def troubles(self) -> list[str]:
         """Texts about present problems."""
+        findings = self.doctor.examine(self)
+        return self._plain_troubles() + [finding.text for finding in findings if finding.certain]
+
+    def _plain_troubles(self) -> list[str]:
+        """Those that need no doctor."""
         ailing = self.health.ailing()
         problems = list(ailing.values())
         known = {key[1] for key in ailing if not key[0]}
@@ -152,7 +160,6 @@ class Lab:
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down
         mine = self.controllers.applications()
-        problems += [text.partition("\n")[0] for app in mine for text in applications.problems(app.told())]
         for controller in self.controllers.at_work():
             if controller in mine:
                 continue
@@ -160,6 +167,24 @@ class Lab:
                 process_name(key_of(controller.name)), bool(controller.pid), controller.state, here
             )
         return problems
+
+    def examined(self) -> list[FindingState]:
+        """What is wrong, with what to do: problems of the whole lab, and what the doctor finds."""
+        findings = self.doctor.examine(self)
+        plain: list[FindingState] = [
+            {"kind": "trouble", "where": "", "text": text, "remedy": "", "certain": True}
+            for text in self._plain_troubles()
+        ]
+        return plain + [
+            {
+                "kind": finding.kind,
+                "where": finding.where,
+                "text": finding.text,
+                "remedy": finding.remedy,
+                "certain": finding.certain,
+            }
+            for finding in findings
+        ]
 
     def set_link(self, name: str, up: bool) -> LinkChange:
         """Repair or cut a link between switches, or a host's wire. Raises NotThere for an unknown link."""

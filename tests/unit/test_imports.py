@@ -94,6 +94,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         COMMAND,
         ("lab.access.client", "lab.cli.enter", "lab.cli.rendering.lab", "lab.views.applications"),
     ),
+    "lab.cli.doctor": (COMMAND, ("dataplane", "topologies")),
     "lab.cli.look": (COMMAND, ("lab.access.client",)),
     "lab.cli.openflow": (
         COMMAND,

@@ -167,7 +167,13 @@ def _headline(lab: Status, paint: Paint, now: float) -> str:
         lines.append(lab["description"])
     flows = f"{controller['flows']} flows and {count(controller['groups'], 'group')}"
     restarts = f", {count(controller['restarts'], 'restart')}" if controller["restarts"] else ""
-    lines.append(f"{lab['datapath']} datapath; controller with {flows}{restarts}")
+    owners = {switch["controller"] for switch in lab["switches"]}
+    who = (
+        f"controller with {flows}{restarts}"
+        if SDNLAB in owners
+        else f"controlled by {', '.join(sorted(owners))}"
+    )
+    lines.append(f"{lab['datapath']} datapath; {who}")
     return "\n".join(lines)
 
 
