@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,9 @@ from lab.diagnosis.rules import findings
 from lab.supervisor import bridges
 
 if TYPE_CHECKING:
-    from lab.supervisor.lab import Lab
+    from dataplane.fabric.fabric import Fabric
+    from lab.supervisor.ryu_apps import RyuApps
+    from topologies.model.topology import Topology
 
 _LEAST, _MOST = 0.3, 30.0
 """Seconds between two readings of counters that give a rate."""
@@ -33,16 +36,22 @@ class Doctor:
         self._lock = threading.Lock()
         self._last: tuple[float, Counts] | None = None
 
-    def examine(self, lab: Lab) -> list[Finding]:
-        """What is wrong, as far as it can be seen; nothing of a lab without users' own apps."""
-        if not lab.controllers.applications():
+    def examine(
+        self, topology: Topology, apps: Sequence[RyuApps], net: Fabric, without: Collection[str]
+    ) -> list[Finding]:
+        """What is wrong, as far as it can be seen; nothing of a lab without users' own ``apps``.
+
+        ``without``: the switches that are switched off.
+        """
+        if not apps:
             return []
         with self._lock:
-            return findings(self._observe(lab))
+            return findings(self._observe(topology, apps, net, without))
 
-    def _observe(self, lab: Lab) -> Observation:
-        topology = lab.topology
-        names = [name for name in topology.by_apps if name not in lab.switches_down]
+    def _observe(
+        self, topology: Topology, apps: Sequence[RyuApps], net: Fabric, without: Collection[str]
+    ) -> Observation:
+        names = [name for name in topology.by_apps if name not in without]
         places = bridges.places(names)
         before = self._last
         if before is None or not _LEAST <= time.monotonic() - before[0] <= _MOST:
@@ -50,7 +59,7 @@ class Doctor:
             time.sleep(_LEAST)
         now, counts = time.monotonic(), _counts(places)
         self._last = (now, counts)
-        states = [controller.told() for controller in lab.controllers.applications()]
+        states = [controller.told() for controller in apps]
         young = {s["name"] for s in states if time.time() - s["since"] < _SETTLING}
         versions = {switch: version for s in states for switch, version in s["connected"].items()}
         flows: dict[str, tuple[list[said.Flow], frozenset[int]]] = {}
@@ -65,8 +74,8 @@ class Doctor:
                 return
 
         in_threads([partial(ask, name) for name in places])
-        sessions = lab.net.sessions()
-        links = lab.net.link_states()
+        sessions = net.sessions()
+        links = net.link_states()
         hosts: dict[str, set[int]] = {}
         for host in topology.hosts:
             hosts.setdefault(host.port.switch, set()).add(host.port.number)

@@ -14,6 +14,7 @@ from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.ovs.ovsdb import OvsdbError
 from lab.commands.keeper import HostCommands
+from lab.diagnosis.observation import Finding
 from lab.events.host_names import Names
 from lab.events.log import EventLog
 from lab.failure import Failure, unknown
@@ -144,8 +145,12 @@ class Lab:
 
     def troubles(self) -> list[str]:
         """Texts about present problems."""
-        findings = self.doctor.examine(self)
+        findings = self._findings()
         return self._plain_troubles() + [finding.text for finding in findings if finding.certain]
+
+    def _findings(self) -> list[Finding]:
+        apps = self.controllers.applications()
+        return self.doctor.examine(self.topology, apps, self.net, self.switches_down)
 
     def _plain_troubles(self) -> list[str]:
         """Those that need no doctor."""
@@ -170,7 +175,7 @@ class Lab:
 
     def examined(self) -> list[FindingState]:
         """What is wrong, with what to do: problems of the whole lab, and what the doctor finds."""
-        findings = self.doctor.examine(self)
+        findings = self._findings()
         plain: list[FindingState] = [
             {"kind": "trouble", "where": "", "text": text, "remedy": "", "certain": True}
             for text in self._plain_troubles()
