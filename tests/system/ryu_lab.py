@@ -67,7 +67,8 @@ class Launcher:
         options = ["--listen-fd", str(self.listener.fileno()), "--report-fd", str(write), "--wsapi-port", "0"]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [*switches.inside, *command([*options, *words])],
+                # It ends with the tests, even when they are killed.
+                [*switches.inside, "setpriv", "--pdeathsig", "KILL", *command([*options, *words])],
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environment},
                 stdout=log,
                 stderr=log,
