@@ -34,7 +34,6 @@ class Server:
         for listener in listeners:
             self.selector.register(listener, selectors.EVENT_READ)
         self.sessions: dict[socket.socket, Session] = {}
-        self.noted: set[int] = set()
 
     def serve(self) -> None:
         """Serve for ever."""
@@ -75,8 +74,8 @@ class Server:
 
     def _note(self, session: Session) -> None:
         """Tell others that a switch is served: by a file with its datapath id as name."""
-        if session.dpid is not None and session.ports and session.dpid not in self.noted:
-            self.noted.add(session.dpid)
+        if session.dpid is not None and session.ports and not session.noted:
+            session.noted = True
             folder = os.environ.get(SERVED)
             if folder:
                 with contextlib.suppress(OSError):

@@ -20,6 +20,8 @@ class Session:
     def __init__(self, blocked: Collection[str] = ()) -> None:
         self.version = 0
         self.dpid: int | None = None
+        self.noted = False
+        """Whether others have been told that it is served."""
         self.blocked = blocked
         self.ports: dict[int, Port] = {}
         self.lost: set[str] = set()

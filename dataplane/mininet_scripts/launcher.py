@@ -21,6 +21,7 @@ from typing import NoReturn
 
 from mininet.cli import CLI
 
+from dataplane.mininet_scripts import without_distutils
 from dataplane.mininet_scripts.layout import READY, SETTINGS, Settings
 from dataplane.mininet_scripts.mends import (
     controllers,
@@ -29,6 +30,7 @@ from dataplane.mininet_scripts.mends import (
     network,
     nodes,
     processors,
+    starting,
     stopping,
     switches,
 )
@@ -57,6 +59,7 @@ def main() -> NoReturn:
     settings = Settings(**json.loads(os.environ.pop(SETTINGS, "{}")))
     script = sys.argv[1]
     mend(settings)
+    without_distutils.take_back()
     switches.wait_for_database()
     wait_for_room(settings.folder)
     sys.argv = sys.argv[1:]
@@ -81,6 +84,7 @@ def wait_for_room(folder: str) -> None:
 
 def mend(settings: Settings) -> None:
     """Mend all parts of mininet."""
+    starting.apply()
     nodes.apply()
     switches.apply()
     controllers.apply(settings.apps)

@@ -28,6 +28,7 @@ ENDING = 10.0
 _TUN = "/dev/net/tun"
 _LAUNCH = (
     "import sys; del sys.path[0]; from controller.ryu.old_python import mend; mend(); "
+    "import dataplane.mininet_scripts.without_distutils; "
     "from dataplane.mininet_scripts.launcher import main; main()"
 )
 """The program of the script's process. The current folder is not searched for our modules."""

@@ -293,6 +293,29 @@ OWN_COMMANDS = """
 """
 
 
+TWICE = """
+    import os
+    from mininet.net import Mininet
+    from mininet.topo import LinearTopo
+    for i in range(3):
+        net = Mininet(topo=LinearTopo(2))
+        net.start()
+        net['h1'].cmd('sleep 1000 &')
+        print('loss', net.pingAll())
+        net.stop()
+        print('shells', [node.shell for node in net.values() if node.shell])
+    net = Mininet(topo=None)
+    os.system('ip -br link | grep -c eth; ovs-vsctl list-br; pgrep -c sleep')
+"""
+
+
+def test_a_network_after_another_finds_nothing_of_it(tmp_path: Path) -> None:
+    write(tmp_path, TWICE)
+    said = run(tmp_path, "topo.py")
+    assert said.count("loss 0.0") == 3 and said.count("shells []") == 3
+    assert said.endswith("\n0\n0\n")
+
+
 LACKING = """
     from functools import partial
     from mininet.link import TCLink

@@ -31,6 +31,8 @@ def apply() -> None:
         if not self.built:
             self.build()
         _write(self)
+        for file in SERVED.glob("?" * 16):
+            file.unlink(missing_ok=True)  # of an earlier network
         result = start(self)
         self.is_started = True
         _calm(self)

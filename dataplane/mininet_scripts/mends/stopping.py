@@ -9,11 +9,15 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from mininet import link, net, node
 
+SOON = 0.1
+"""Seconds after which a process begins to delete what is left."""
 PATIENCE = 2.0
 """Timeout in seconds for the shells of nodes to end, until they are killed."""
 
@@ -26,34 +30,33 @@ class _Leftovers:
         self.devices: list[str] = []
         self.bridges: list[str] = []
         self.shells: list[Any] = []
+        self.lock = threading.Lock()
+        self.timer: threading.Timer | None = None
         self.cleaner: subprocess.Popen[bytes] | None = None
 
-    def delete(self) -> None:
-        """Delete bridges and devices, in the background."""
-        self.settle()
-        words = ["ovs-vsctl", "--no-wait"]
-        for bridge in self.bridges:
-            words += ["--", "--if-exists", "del-br", bridge]
-        batch = "".join(f"link del {device}\n" for device in self.devices)
-        script = ('"$@"; ' if self.bridges else "") + "exec ip -force -batch -"
-        self.cleaner = subprocess.Popen(
-            ["sh", "-c", script, "sh", *words],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        assert self.cleaner.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self.cleaner.stdin.write(batch.encode())
-            self.cleaner.stdin.close()
-        self.bridges, self.devices = [], []
+    def delete_soon(self) -> None:
+        """Delete in a moment: most scripts end before, and all ends with the sandbox."""
+        self.timer = threading.Timer(SOON, self.delete)
+        self.timer.daemon = True
+        self.timer.start()
 
     def settle(self) -> None:
-        """Wait until nothing is left of the last network."""
+        """Return when nothing is left of the last network."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+            self.delete()
         if self.cleaner is not None:
             self.cleaner.wait()
             self.cleaner = None
+
+    def delete(self) -> None:
+        """Let a process delete bridges and devices."""
+        with self.lock:
+            bridges, self.bridges = self.bridges, []
+            devices, self.devices = self.devices, []
+            if bridges or devices:
+                self.cleaner = _cleaner(bridges, devices)
 
     def end_shells(self) -> None:
         """Wait for the shells that have got a signal, all at the same time; kill those that stay."""
@@ -66,6 +69,34 @@ class _Leftovers:
                 os.killpg(shell.pid, signal.SIGKILL)
             shell.wait()
         self.shells = []
+
+
+def _cleaner(bridges: list[str], devices: list[str]) -> subprocess.Popen[bytes]:
+    """The process that deletes them."""
+    words = ["ovs-vsctl", "--no-wait"]
+    for bridge in bridges:
+        words += ["--", "--if-exists", "del-br", bridge]
+    script = ('"$@"; ' if bridges else "") + "exec ip -force -batch -"
+    cleaner = subprocess.Popen(
+        ["sh", "-c", script, "sh", *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert cleaner.stdin is not None
+    with contextlib.suppress(BrokenPipeError):
+        cleaner.stdin.write("".join(f"link del {device}\n" for device in devices).encode())
+        cleaner.stdin.close()
+    return cleaner
+
+
+def _has_children(pid: int) -> bool:
+    """Whether a shell has processes that it should end. Without them, it can end at once."""
+    try:
+        return bool(Path(f"/proc/{pid}/task/{pid}/children").read_bytes().strip())
+    except OSError:
+        return True
 
 
 def apply() -> None:
@@ -81,7 +112,7 @@ def apply() -> None:
         finally:
             left.stopping = False
             left.end_shells()
-            left.delete()
+            left.delete_soon()
 
     def init_after(self: Any, *args: Any, **params: Any) -> None:
         left.settle()
@@ -118,7 +149,7 @@ def apply() -> None:
         shell, waits = self.shell, self.waitExited
         if shell.poll() is None:
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(shell.pid, signal.SIGHUP)
+                os.killpg(shell.pid, signal.SIGHUP if _has_children(shell.pid) else signal.SIGKILL)
         left.shells.append(shell)
         self.waitExited = False
         try:
