@@ -22,6 +22,8 @@ from dataplane.sandbox.namespaces import LOOPBACK
 
 PATIENCE = 20.0
 """Timeout in seconds for a controller that has been started to listen."""
+HELLO_PATIENCE = 2.0
+"""Seconds within which a controller that accepts a connection says that it speaks OpenFlow."""
 Connect = Callable[[str, int], "socket.socket | None"]
 
 
@@ -93,8 +95,7 @@ class Controllers:
         if self._app_port:
             self._relay(host, port, lambda: _reached("127.0.0.1", self._app_port))
             return "app" if _wait(host, port) else "nothing: the application doesn't listen"
-        if (outside := self._connect(host, port)) is not None:
-            outside.close()
+        if (outside := self._connect(host, port)) is not None and says_hello(outside):
             self._relay(host, port, lambda: self._connect(host, port))
             return "outside"
         with Path(f"/tmp/learning-switch-{port}.log").open("ab") as log:
@@ -135,6 +136,19 @@ def _reached(host: str, port: int) -> socket.socket | None:
         return socket.create_connection((host, port), timeout=1.0)
     except OSError:
         return None
+
+
+def says_hello(connection: socket.socket, patience: float = HELLO_PATIENCE) -> bool:
+    """Whether OpenFlow is spoken at the other end of a connection, which is closed.
+
+    Both ends begin with a HELLO (OpenFlow 1.3.5, section 6.3.1). That somebody accepts a connection is not
+    enough: some networks have a proxy that accepts them for any address.
+    """
+    with connection, contextlib.suppress(OSError):
+        connection.settimeout(patience)
+        begin = connection.recv(2, socket.MSG_WAITALL)
+        return len(begin) == 2 and 1 <= begin[0] <= 6 and begin[1] == 0
+    return False
 
 
 def _wait(host: str, port: int) -> bool:

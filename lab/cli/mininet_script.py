@@ -63,6 +63,8 @@ def mininet(
     from lab.mininet.words import script_of
 
     script, arguments = script_of(words)
+    if "--app" in arguments:
+        err("note: --app after the script is an argument of the script; sdnlab's own options stand before it")
     for file in app or ():
         if not file.exists():
             raise Failure(f"{file}: there is no such file", "--app names a Ryu application's file")
