@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as json_module
 import os
 import shutil
@@ -100,10 +101,18 @@ def run(script: str, arguments: list[str], apps: list[str], fix_py2: bool = Fals
         return enter.run(child)
     finally:
         failed = _said(sandbox)
-        sandbox.kill(ENDING)
-        sandbox.close()
+        _end(sandbox)
         if failed is not None:
             raise failed
+
+
+def _end(sandbox: Sandbox) -> None:
+    """End the sandbox. Its init does this when its supervisor has ended, and removes control groups, too."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(sandbox.pid, signal.SIGKILL)
+    if not sandbox.wait(ENDING):
+        sandbox.kill(ENDING)
+    sandbox.close()
 
 
 def _source(script: str, fix_py2: bool) -> str | None:
