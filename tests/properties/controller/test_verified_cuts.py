@@ -102,20 +102,20 @@ def both(
     ][:4]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(labs(), st.data())
 def test_graphs_and_tables_with_faults(topology: Topology, data: st.DataObject) -> None:
     both(topology, broken(compile_topology(topology), data), 1)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(st.sampled_from([MIXED, CHAINED]), st.data())
 def test_routers_and_functions_with_faults(text: bytes, data: st.DataObject) -> None:
     topology = topologies.loads(text, "lab.yaml")
     both(topology, broken(compile_topology(topology), data), 0)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(labs(), st.data())
 def test_controllers_that_answer_wrong(topology: Topology, data: st.DataObject) -> None:
     right = Recompiler(topology)
@@ -142,7 +142,7 @@ def test_pairs_of_cuts(topology: Topology) -> None:
     both(topology, compile_topology(topology), 2 if len(topology.links) < 8 else 1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.one_of(labs(), st.sampled_from([MIXED, CHAINED])), st.data())
 def test_changes_are_rechecked_as_if_all_were_new(lab: Topology | bytes, data: st.DataObject) -> None:
     topology = topologies.loads(lab, "lab.yaml") if isinstance(lab, bytes) else lab
