@@ -62,6 +62,9 @@ def without_offloads(topology: Topology) -> frozenset[str]:
     that pass an address translator (also a load balancer after the chain) and a function that lets the
       kernel finish checksums. An unfinished checksum is the sum of the addresses (virtio 1.2, 5.1.6.2). Open
       vSwitch (3.1) updates it like a finished one when it translates addresses, so the result is wrong.
+
+    And all hosts of a lab in which users' apps control switches: a packet that goes to an app and comes back
+    in a packet-out keeps the checksum that it has.
     """
     functions = {function.name: function for function in topology.functions}
     balanced = {chain.network for chain in topology.chains if chain.implicit}
@@ -74,6 +77,8 @@ def without_offloads(topology: Topology) -> frozenset[str]:
             affected.add(function.name)
         if isinstance(function, LoadBalancer) and function.balancer.network in ends:
             affected.add(function.name)
+    if topology.by_apps:
+        affected |= {host.name for host in topology.hosts}
     return frozenset(affected)
 
 

@@ -10,6 +10,7 @@ import topologies
 from topologies import saving
 from topologies.edit import Impossible, controlled_by
 from topologies.model.applications import Application, is_app, is_module
+from topologies.model.transit import without_offloads
 from topologies.syntax.specification import keys_at
 
 FILE = """
@@ -69,6 +70,12 @@ def test_an_app_gets_all_switches_unless_there_are_functions(file: Path) -> None
     firewall = topologies.loads(f"{{switches: [s1], hosts: {{h1: s1, h2: s1}}, {wall}}}", "x.yaml")
     with pytest.raises(Impossible, match="fw"):
         controlled_by(firewall, app)
+
+
+def test_hosts_of_a_lab_of_apps_send_whole_packets(file: Path) -> None:
+    assert without_offloads(topologies.load(file)) == {"h1", "h2"}
+    plain = topologies.loads("{switches: [s1], hosts: {h1: s1, h2: s1}}", "x.yaml")
+    assert without_offloads(plain) == frozenset()
 
 
 def test_words_for_apps() -> None:
