@@ -82,19 +82,20 @@ def sdnlab(
 
 
 def _fraction(output: str) -> float:
-    counts = re.search(r"(\d+) of (\d+) reached", output.replace(",", ""))
+    counts = re.search(r"(\d+) of (\d+) (?:reached|pairs proven)", output.replace(",", ""))
     if not counts:
         raise Failed(f"no lab: {output[-500:]}")
     return int(counts[1]) / int(counts[2])
 
 
 @contextmanager
-def up(file: Path, check: bool = True, timeout: float = 300, partial: bool = False) -> Iterator[Up]:
+def up(file: Path, check: bool | str = True, timeout: float = 300, partial: bool = False) -> Iterator[Up]:
     """A running lab of ``file``; stopped at the end, if it still runs.
 
-    ``check``: all pairs are probed; Failed when some aren't reached, unless ``partial``.
+    ``check``: all pairs are proven, or as ``up --check`` has it; Failed when some aren't, unless ``partial``.
     """
-    options = [] if check else ["--no-check"]
+    how = {True: "proof", False: "none"}.get(check, check)  # type: ignore[call-overload]
+    options = ["--check", how]
     try:
         seconds, output = sdnlab(["up", str(file), "-d", "--name", NAME, *options], timeout, (0, 1))
         lab = Up(seconds, _fraction(output) if check else 0.0)

@@ -59,14 +59,14 @@ def _shape(shape: shapes.Shape, runs: int) -> Figure:
                 stops["ours"].append(ours.down())
     figure = Figure(f"Start and stop {shape.mn} ({shape.hosts} hosts, {shape.switches} switches)")
     peer = figure.row("start: mn, without controller", starts["mn"])
-    mine = figure.row("start: ./sdnlab up, programmed and all pairs reached", starts["ours"])
+    mine = figure.row("start: ./sdnlab up, programmed and all pairs proven", starts["ours"])
     bare = figure.row("the kernel alone, whole program", starts["program"])
     figure.row("the kernel alone, without Python's start", starts["kernel"])
     for name, seconds in stages.items():
         figure.row(f"… of ./sdnlab up: {name}", seconds)
     peer_stop = figure.row("stop: mn", stops["mn"])
     my_stop = figure.row("stop: ./sdnlab down", stops["ours"])
-    figure.faster("start: mn / ours", peer, mine, 10)
+    figure.faster("start: mn / ours", peer, mine, 6 if shape.switches == 1 else 4)
     figure.within("start: ours / kernel alone", mine, bare, 2)
     figure.faster("stop: mn / ours", peer_stop, my_stop, 10)
     return figure

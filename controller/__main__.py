@@ -78,6 +78,7 @@ def main(arguments: list[str] | None = None) -> int:
             idle=options.learned_idle,
             state=options.state,
             shared=bool(options.app),
+            proves=options.prove,
         )
     except ImportError as problem:
         print(f"controller: {problem}", file=sys.stderr)
@@ -118,6 +119,8 @@ def _parser() -> argparse.ArgumentParser:
                         help="forget a learned station after this time without frames (300)")  # fmt: skip
     parser.add_argument("--intent", type=int, default=0, metavar="N",
                         help="the intent's number, for the event all-programmed (default: 0)")  # fmt: skip
+    parser.add_argument("--prove", action="store_true",
+                        help="prove by computation that all pairs of hosts reach each other")  # fmt: skip
     parser.add_argument("--state", type=Path, metavar="FILE",
                         help="the file that keeps learned stations across restarts")  # fmt: skip
     return parser

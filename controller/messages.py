@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, NamedTuple, Protocol, TypeVar
 
 from controller.typed_json import BadMessage, Json, filled, members
 
@@ -204,6 +204,74 @@ class AllProgrammed(Event):
 
     def text(self, names: Names) -> str:
         return f"every switch is programmed in {self.seconds:.3f} s"
+
+
+class Crossing(NamedTuple):
+    """A frame that shows that a link carries: ``switch`` sends it by ``port``, from host ``src`` to host
+    ``dst``, with their addresses of ``family``. ``tunnel``: ``link`` is no link of the file."""
+
+    link: str
+    switch: str
+    port: int
+    src: str
+    dst: str
+    family: int
+    tunnel: bool = False
+
+
+Row = tuple[str | int | bool, ...]
+
+
+@event("computed")
+@dataclass(frozen=True)
+class Computed(Event):
+    """What the compiled tables do to pings between all pairs of hosts (``controller.proof``).
+
+    ``attempt`` counts up. ``proven4``, ``proven6``: so many pairs reach each other over IPv4, over IPv6;
+    ``apart``: so many that no link joins don't. ``wrong``: source, target, family and reason of pairs that
+    should reach each other and don't, or the other way round. ``left``: source and target of pairs of which
+    this can't tell; ``why``: how many for which reason. ``ring``: pairs that together have
+    every host that can reach some other. ``crossings``: the members of each ``Crossing``; ``unused``: links
+    that lead to no host in some direction. ``failed``: nothing was computed, for this reason.
+    """
+
+    attempt: int
+    seconds: float
+    proven4: int = 0
+    proven6: int = 0
+    apart: int = 0
+    wrong: tuple[Row, ...] = ()
+    left: tuple[Row, ...] = ()
+    why: dict[str, int] = field(default_factory=dict)
+    ring: tuple[Row, ...] = ()
+    crossings: tuple[Row, ...] = ()
+    unused: tuple[str, ...] = ()
+    failed: str = ""
+
+    def text(self, names: Names) -> str:
+        if self.failed:
+            return f"the pairs of hosts can't be proven by computation: {self.failed}"
+        proven = self.proven4 + self.proven6
+        rest = f", {len(self.wrong)} wrong" if self.wrong else ""
+        rest += f", {len(self.left)} left to packets" if self.left else ""
+        return f"computed on the tables: {proven} pairs proven{rest}, in {self.seconds:.3f} s"
+
+
+@event("tables-held")
+@dataclass(frozen=True)
+class TablesHeld(Event):
+    """All switches were asked for their flows and groups. ``attempt``: of the ``Computed`` whose tables these
+    are, but for the ``differences``, which begin with the switch's name."""
+
+    attempt: int
+    flows: int
+    differences: tuple[str, ...]
+
+    def text(self, names: Names) -> str:
+        if self.differences:
+            more = f" (and {len(self.differences) - 1} more)" if len(self.differences) > 1 else ""
+            return f"switches don't hold what was computed on: {self.differences[0]}{more}"
+        return f"the switches list the same {self.flows} flows that was computed on"
 
 
 @event("error")

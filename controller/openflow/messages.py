@@ -168,6 +168,13 @@ def bundled_flow(flow: Flow, bundle: int = 1) -> bytes:
     return packed
 
 
+def instructions_of(flow: Flow) -> bytes:
+    """The instructions of a flow, out of the message that is kept."""
+    packed, start = bundled_flow(flow), _BUNDLE_ADD.size + _FLOW_MOD.size
+    size = packed[start + 2] << 8 | packed[start + 3]
+    return packed[start + (size + 7) // 8 * 8 :]
+
+
 def set_config(xid: int = 0) -> bytes:
     """OFPT_SET_CONFIG (OpenFlow 1.5.1, 7.3.2): flows can match the ports of a datagram's first fragment (Open
     vSwitch's OFPC_FRAG_NX_MATCH; otherwise they are 0); whole packets are sent to the controller."""

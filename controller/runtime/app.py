@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from controller.runtime.admission import Admission
     from controller.runtime.commands import Command, Compile
     from controller.runtime.core import Core
+    from controller.runtime.proving import Answered, Failed, Proving
     from topologies.model.topology import Topology
 
 T = TypeVar("T")
@@ -54,7 +55,8 @@ class SwitchKeeper(QueuedApp):
     ``load`` returns the first intent; it runs on the app's thread, when switches can already connect.
     ``number``: of this intent, for the event ``all-programmed``.  A learned station that is silent for
     ``idle`` seconds is forgotten.  The file ``state`` keeps what was learned across restarts.  ``shared``:
-    users' apps run in the same process.  ``ready`` is set when the lab first converges.
+    users' apps run in the same process.  ``proves``: all pairs of hosts are proven by computation
+    (``controller.runtime.proving``).  ``ready`` is set when the lab first converges, and is proven.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class SwitchKeeper(QueuedApp):
         idle: float = 300.0,
         state: Path | None = None,
         shared: bool = False,
+        proves: bool = False,
     ) -> None:
         super().__init__()
         self.journal = journal
@@ -74,6 +77,8 @@ class SwitchKeeper(QueuedApp):
         self.active_at = time.monotonic()
         self.core: Core
         self._intent = number
+        self._proves = proves
+        self._proving: Proving | None = None
         self._load, self._idle, self._state_file, self._shared = load, idle, state, shared
         self._datapaths: dict[int, Datapath] = {}
         self._counts: dict[tuple[str, int], int] = {}
@@ -92,6 +97,10 @@ class SwitchKeeper(QueuedApp):
         self.core = core.Core(topology, limits=Limits(idle=self._idle), token=os.urandom(8))
         self._admission = admission.Admission(limited=not self._shared)
         self._watch_probes()
+        if self._proves:
+            from controller.runtime.proving import Proving
+
+            self._proving = Proving(self.journal.emit, self.ready.set)
         if self._state_file is not None:
             known, now = memory.read(self._state_file), time.monotonic()
             self.core.learning.restore(known.stations, now)
@@ -101,6 +110,7 @@ class SwitchKeeper(QueuedApp):
             lambda command, tables, seconds: self.post(lambda: self._compiled(command, tables, seconds)),
             lambda command, message: self.post(lambda: self._uncompiled(command, message)),
             self._outgoing.prepare,
+            self._prove,
         )
         self._compiling.start()
         self._do(self.core.start(time.monotonic()))
@@ -193,7 +203,7 @@ class SwitchKeeper(QueuedApp):
                     event = replace(event, intent=self._intent)
                 self.journal.emit(event)
                 if isinstance(event, AllProgrammed):
-                    self.ready.set()
+                    self._ask_for_proof()
                     self._remember()
             elif isinstance(command, todo.Program):
                 self._outgoing.program(command)
@@ -213,6 +223,29 @@ class SwitchKeeper(QueuedApp):
                 self._usage(command)
             elif datapath := self._datapaths.get(command.conn):
                 datapath.close()
+
+    def _prove(self, command: Compile, tables: Mapping[str, SwitchTables]) -> None:
+        if self._proving is not None:
+            self._proving.compute(command.topology, tables, command.down_links)
+
+    def _ask_for_proof(self) -> None:
+        """All switches are programmed: let them list what they hold, if that is to be proven."""
+        if self._proving is None:
+            self.ready.set()
+            return
+        self._proving.programmed(
+            self.core.topology, dict(self.core.wanted), self.core.down_links(), self._list
+        )
+
+    def _list(self, switch: str, answered: Answered, failed: Failed) -> None:
+        conn = self.core.conn(switch)
+        datapath = self._datapaths.get(conn) if conn is not None else None
+        if datapath is None:
+            failed(switch, "it is not connected")
+            return
+        self._questions.listed(
+            datapath, lambda *held: answered(switch, *held), lambda why: failed(switch, why)
+        )
 
     def _dump(self, command: Any) -> None:
         conn, name = command.conn, command.switch

@@ -20,13 +20,18 @@ Failed = Callable[[Compile, str], None]
 class Compiling:
     """Does one `Compile` after the other, and calls ``compiled`` or ``failed`` from its thread.
 
-    ``first`` is called with the first tables after ``compiled``.
+    ``first`` is called with the first tables after ``compiled``, and ``proof`` after that, with what was
+    compiled, too.
     """
 
     def __init__(
-        self, compiled: Compiled, failed: Failed, first: Callable[[Mapping[str, SwitchTables]], None]
+        self,
+        compiled: Compiled,
+        failed: Failed,
+        first: Callable[[Mapping[str, SwitchTables]], None],
+        proof: Callable[[Compile, Mapping[str, SwitchTables]], None] = lambda command, tables: None,
     ) -> None:
-        self._compiled, self._failed, self._first = compiled, failed, first
+        self._compiled, self._failed, self._first, self._proof = compiled, failed, first, proof
         self._work: queue.SimpleQueue[Compile] = queue.SimpleQueue()
 
     def start(self) -> None:
@@ -53,4 +58,5 @@ class Compiling:
             if command.generation == 1:
                 self._first(tables)
                 gc.freeze()  # the tables of a large lab are millions of objects that stay
+                self._proof(command, tables)
                 gc.enable()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from controller.flow.tables import Meter, SwitchTables
+from controller.flow.tables import Group, Meter, SwitchTables
 from controller.openflow import messages, meters, replies
 from controller.origin import Host
 from controller.runtime.commands import Held
@@ -62,6 +62,29 @@ class Questions:
             + meters.meter_desc_request(second)
             + messages.group_desc_request(third)
         )
+
+    def listed(
+        self, datapath: Datapath, done: Callable[[Parts, tuple[Group, ...]], None], failed: Failed
+    ) -> None:
+        """Ask for all flows, as bodies of OFPMP_FLOW_DESC replies, and all groups."""
+        bodies: list[Parts] = []
+        failures: list[str] = []
+
+        def groups(parts: Parts) -> None:
+            try:
+                held = tuple(g for part in parts for g in replies.parse_group_desc(part))
+            except (ValueError, IndexError, KeyError) as problem:
+                failed(f"unreadable list of groups: {problem!r}")
+                return
+            if failures:
+                failed(failures[0])
+            else:
+                done(bodies[0], held)
+
+        first, second = datapath.own_xid(), datapath.own_xid()
+        self._exchange.ask(datapath.number, first, bodies.append, failures.append)
+        self._exchange.ask(datapath.number, second, groups, failed)
+        datapath.send(messages.flow_stats_request(first) + messages.group_desc_request(second))
 
     def counters(
         self,

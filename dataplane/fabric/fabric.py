@@ -146,6 +146,15 @@ class Fabric:
         """(domain, program) -> process id and control socket of every daemon that runs."""
         return self.parts.switches.daemon_sockets()
 
+    def openflow_socket(self, switch: str) -> Path:
+        """The Unix socket at which a switch takes OpenFlow messages. Raises KeyError if there is no such
+        switch."""
+        for domain in self.plan.domains:
+            for bridge in domain.bridges:
+                if bridge.switch == switch:
+                    return self.run_dir / domain.netns / f"{bridge.device}.mgmt"
+        raise KeyError(switch)
+
     # Changing
 
     def set_link(self, name: str, up: bool) -> None:

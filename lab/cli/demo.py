@@ -39,7 +39,7 @@ def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
     name = _free_name("demo")
     begin = time.monotonic()
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
-    launched = start(file, name, "auto", True, Progress(can_overwrite(sys.stderr)))
+    launched = start(file, name, "auto", "proof", Progress(can_overwrite(sys.stderr)))
     ready = launched.ready
     with contextlib.ExitStack() as kept:
         try:

@@ -43,7 +43,9 @@ def main() -> NoReturn:
             file, content = files.content(order["file"])
         else:
             file, content = order["file"], order["content"].encode()
-        wanted = Order(file, content, order["name"], naming.owner(), check=order["check"])
+        wanted = Order(
+            file, content, order["name"], naming.owner(), check="proof" if order["check"] else "none"
+        )
         launched = launch(wanted, _Told())
         _say(
             up=launched.building.name,

@@ -37,6 +37,14 @@ class Datapath(str, Enum):
     userspace = "userspace"
 
 
+class Check(str, Enum):
+    """What ``up`` tests before the lab counts as up."""
+
+    proof = "proof"
+    all = "all"
+    none = "none"
+
+
 def up(
     file: files.File,
     name: Annotated[
@@ -53,9 +61,14 @@ def up(
     datapath: Annotated[
         Datapath, typer.Option(help="Open vSwitch's datapath; 'auto' chooses 'userspace'.")
     ] = Datapath.auto,
-    no_check: Annotated[
-        bool, typer.Option("--no-check", help="Don't test all pairs of hosts after the start.")
-    ] = False,
+    check: Annotated[
+        Check,
+        typer.Option(
+            help="proof: prove all pairs of hosts by computation on the tables that the switches hold, and "
+            "by packets that each host is reached and each link carries. all: all pairs by packets."
+        ),
+    ] = Check.proof,
+    no_check: Annotated[bool, typer.Option("--no-check", help="The same as '--check none'.")] = False,
     app: Annotated[
         list[str] | None,
         typer.Option(
@@ -72,8 +85,9 @@ def up(
     Without -d, Mininet's shell opens in the lab ('h1 ping h2', 'help'). The lab stops when you leave the
     shell.
 
-    Exits 1 if some hosts don't reach each other. With -d the lab then keeps running, so that you can find out
-    why. Where Ryu apps control switches, they decide who reaches whom, and it exits 0.
+    Exits 1 if some hosts don't reach each other, or a link does not carry. With -d the lab then keeps
+    running, so that you can find out why. Where Ryu apps control switches, they decide who reaches whom,
+    and it exits 0.
 
     Example: sdnlab up quickstart -d
     """
@@ -82,7 +96,8 @@ def up(
     begin = time.monotonic()
     progress = Progress(can_overwrite(sys.stderr))
     apps = _apps(app or [])
-    launched = start(file, name, datapath.value, not no_check, progress, apps)
+    how = Check.none if no_check else check
+    launched = start(file, name, datapath.value, how.value, progress, apps)
     seconds = time.monotonic() - begin
     lab, probe = launched.building.name, launched.ready.probe
     reached = probe is None or probe["good"] or bool(probe.get("deciders"))
@@ -152,6 +167,11 @@ def say_up(launched: Launched, seconds: float) -> None:
             out(f"  {pair['src']} -> {pair['dst']} IPv{pair['family']}: {why}")
         if len(failed) > 5:
             out(f"  … and {len(failed) - 5} more: sdnlab ping")
+        problems = probe["proof"]["problems"] if "proof" in probe else []
+        for problem in problems[:5]:
+            out(f"  {problem}")
+        if len(problems) > 5:
+            out(f"  … and {len(problems) - 5} more")
 
 
 def _in_the_foreground(launched: Launched, lab: str) -> None:

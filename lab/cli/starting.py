@@ -12,6 +12,7 @@ from lab.cli.say import count, overwrite_line, paint_err, probe_progress
 
 if TYPE_CHECKING:
     from lab.start.launch import Launched
+    from lab.start.order import Check
 
 
 class Progress:
@@ -51,7 +52,7 @@ def start(
     file: str,
     name: str | None,
     datapath: str,
-    check: bool,
+    check: Check,
     progress: Progress,
     apps: Sequence[str] = (),
 ) -> Launched:

@@ -269,6 +269,31 @@ class FamilyCount(TypedDict):
     total: int
 
 
+class HowMany(TypedDict):
+    """So many of ``total`` are ``good``."""
+
+    good: int
+    total: int
+
+
+class Proof(TypedDict):
+    """How the pairs were proven when the lab started.
+
+    ``computed``: pairs by computation on the tables that the switches hold, ``by_packets``: pairs by packets
+    of their own. Beside the pairs, packets showed of ``hosts`` that they are reached, and of ``links`` and
+    ``tunnels`` (from one domain to another in a network) that they carry. ``problems``: texts about those
+    that don't, and about switches that hold other tables. ``seconds``: of the computation.
+    """
+
+    computed: int
+    by_packets: int
+    hosts: HowMany
+    links: HowMany
+    tunnels: HowMany
+    problems: list[str]
+    seconds: float
+
+
 class PingResult(TypedDict):
     """The result of a test of pairs.
 
@@ -279,6 +304,9 @@ class PingResult(TypedDict):
     the reached pairs' times, in seconds.  ``pairs`` has every pair; if there are more than 2,000, and
     ``detail`` is not ``all``, it has only pairs that leaked or were not reached (without those apart).
     ``deciders``: the user's own apps that decide who reaches whom: the file promises nothing then.
+    ``proof``: at the start of a lab, how the pairs were proven; then a pair that is proven by computation
+    counts as reached, ``pairs`` has only those that packets were sent for and those that failed, and ``good``
+    says that the proof has no problems, either.
     """
 
     hosts: list[str]
@@ -298,6 +326,7 @@ class PingResult(TypedDict):
     median: float | None
     pairs: list[Pair]
     deciders: NotRequired[list[str]]
+    proof: NotRequired[Proof]
 
 
 class UpDown(TypedDict):

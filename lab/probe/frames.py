@@ -3,6 +3,11 @@
 ARP is RFC 826, neighbour discovery RFC 4861 (sections 4.3, 4.4), ICMP echo RFC 792, ICMPv6
 echo RFC 4443 (section 4).  Every echo carries sixteen bytes of payload: the magic, the nonce of
 the run and the number of the probe, so that a frame is recognised wherever it turns up.
+
+A *question* is a request that connection tracking takes for the first packet of a connection, as an echo
+request, but that no host's own stack answers. Over IPv4 it is an information request (RFC 792), which Linux
+ignores. Over IPv6 it is an echo request with a destination option that nobody knows and that says "discard
+the packet" (RFC 8200, 4.2). The prober answers it itself.
 """
 
 from __future__ import annotations
@@ -18,7 +23,14 @@ from wire.mac import mac_octets
 from wire.protocol import ICMP, ICMPV6
 
 MAGIC = b"sdnl"
+INFORMATION, INFORMATION_REPLY = 15, 16
+_DISCARD = bytes((ICMPV6, 0, 0x40 | 0x1E, 4, 0, 0, 0, 0))
+"""A destination options header with one option, of a type for experiments (RFC 4727); ICMPv6 follows."""
+_OPTIONS = 60
 _ARP, _IP4, _IP6 = map(ethertype.octets, (ethertype.ARP, ethertype.IPV4, ethertype.IPV6))
+
+
+_KINDS4 = (ECHO, ECHO_REPLY, INFORMATION, INFORMATION_REPLY)
 
 
 class Station(NamedTuple):
@@ -104,14 +116,25 @@ def echo6(src: Station, dst: Station, nonce: int, probe: int, kind: int = ECHO6)
     )  # fmt: skip
 
 
+def question(src: Station, dst: Station, family: int, nonce: int, probe: int, answer: bool = False) -> bytes:
+    """A question from ``src`` to ``dst``, or the answer to one."""
+    if family == 4:
+        return echo4(src, dst, nonce, probe, INFORMATION_REPLY if answer else INFORMATION)
+    plain = echo6(src, dst, nonce, probe, ECHO_REPLY6 if answer else ECHO6)
+    size = int.from_bytes(plain[18:20], "big") + len(_DISCARD)
+    return plain[:18] + size.to_bytes(2, "big") + bytes((_OPTIONS,)) + plain[21:54] + _DISCARD + plain[54:]
+
+
 def recognise(frame: bytes, nonce: int) -> Echo | Resolved | None:
     """The meaning of ``frame`` for the run with this ``nonce``; None for other traffic."""
     kind = frame[12:14]
     if kind == _IP4:
-        if len(frame) < 58 or frame[14] != 0x45 or frame[23] != ICMP or frame[34] not in (ECHO, ECHO_REPLY):
+        if len(frame) < 58 or frame[14] != 0x45 or frame[23] != ICMP or frame[34] not in _KINDS4:
             return None
-        return _echo(4, frame[34] == ECHO, frame[42:54], nonce)
+        return _echo(4, frame[34] in (ECHO, INFORMATION), frame[42:54], nonce)
     if kind == _IP6:
+        if len(frame) >= 86 and frame[20] == _OPTIONS and frame[54:62] == _DISCARD:
+            frame = frame[:20] + frame[54:55] + frame[21:54] + frame[62:]
         if len(frame) < 78 or frame[20] != ICMPV6:
             return None
         if frame[54] in (ECHO6, ECHO_REPLY6):

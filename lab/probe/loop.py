@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import select
 import socket
 from collections import deque
@@ -36,6 +37,9 @@ class Probe:
     seen: bool = False  # the request was seen at the destination
     wrong: str = ""
     most: int = _TRIES  # copies that are sent before it counts as lost
+    one_way: bool = False  # its arrival counts; otherwise that of the answer
+    answer: bytes = b""  # what the prober itself sends back from the destination; empty: its stack answers
+    emit: Callable[[bytes], None] | None = None  # sends it, in place of the source's socket
     then: list[Probe] = field(default_factory=list)  # released when this one is answered
 
     def give_up(self) -> int:
@@ -111,6 +115,7 @@ class Run:
     apart: set[tuple[int, int]] = field(default_factory=set)
     """Pairs in different networks that no router joins."""
     ring: int = 0  # echoes from this index on are real pings of the ring
+    crossing: int | None = None  # echoes from this index on cross links
 
 
 def address_of(station: Station, family: int) -> bytes | None:
@@ -158,7 +163,8 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
     before = -1
     waiting: deque[Probe] = deque()
     # alternately, so that a run that ends by its timeout has results of both
-    for pair in zip_longest(run.resolving.values(), run.echoes[: run.ring] if run.frames_mode else ()):
+    alone = [echo for echo in run.echoes if echo.one_way or echo.answer]
+    for pair in zip_longest(run.resolving.values(), alone):
         waiting.extend(item for item in pair if item is not None)
     open_probes = total = len(run.resolving) + len(run.echoes)
     flying: deque[Probe] = deque()  # recently sent, oldest first: what congestion is judged by
@@ -209,7 +215,10 @@ def _send_due(
         item.sent = run.clock()
         item.tries += 1
         try:
-            run.sockets[item.src].send(item.frame)
+            if item.emit is not None:
+                item.emit(item.frame)
+            else:
+                run.sockets[item.src].send(item.frame)
             run.sent_frames += 1
         except (BlockingIOError, InterruptedError):
             pass  # the device's queue is full: the retry takes it
@@ -242,12 +251,14 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
     if echo.probe >= len(run.echoes):
         return 0
     item = run.echoes[echo.probe]
-    one_way = run.frames_mode and echo.probe < run.ring
-    expected_at = item.dst if one_way or echo.request else item.src
+    expected_at = item.dst if item.one_way or echo.request else item.src
     if at != expected_at:
         item.wrong = f"delivered to {run.stations[at].name}, who is not the destination"
     elif echo.request:
         item.seen = True
+        if item.answer:
+            with contextlib.suppress(OSError):  # the retry takes it
+                run.sockets[item.dst].send(item.answer)
     elif not item.answered:
         item.answered = True
         now = run.clock()

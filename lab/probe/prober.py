@@ -11,7 +11,11 @@ methods, and the result names the one that was used:
             echo *reply* frame, which kernels take in silence, and which the prober must see arrive at
             the destination's port.  Addresses are resolved once per edge switch and target (one flow
             answers for all ports of a switch); and a ring of real pings, each host to the next, shows
-            that every host's own stack is alive.
+            that every host's own stack is alive.  Where functions track connections (``tracked``), an
+            answer that nobody asked for would be dropped: there each pair gets a question, which kernels
+            ignore (``lab.probe.frames``), and the prober answers it from the destination's port.
+
+Beside these, ``Crossing`` frames can be tested: a switch sends each out of one end of a link.
 """
 
 from __future__ import annotations
@@ -40,10 +44,24 @@ STACK_LIMIT = 800
 _FRAMES_NOTE = (
     "every pair by a frame seen at the destination's port; every host's own stack by a ping to the next"
 )
+_TRACKED_NOTE = (
+    "every pair by a frame that asks, and one that answers, seen at the hosts' ports; every host's own stack "
+    "by a ping to the next"
+)
 _RING_NOTE = "; over IPv6 every host to the next only"
 _CLOSERS = 16
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING, _SO_RCVBUFFORCE = 263, 23, 33
+
+
+class Crossing(NamedTuple):
+    """A frame from host ``src`` to host ``dst`` that ``emit`` sends, somewhere on the way. It counts when it
+    arrives."""
+
+    src: str
+    dst: str
+    family: int
+    emit: Callable[[bytes], None]
 
 
 class Failure(NamedTuple):
@@ -57,7 +75,10 @@ class Failure(NamedTuple):
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Outcome of one run: ``rtt`` maps (src, dst, family) to seconds (one way with ``frames``)."""
+    """Outcome of one run: ``rtt`` maps (src, dst, family) to seconds (with ``frames``: one way).
+
+    ``crossed``: which of the crossings arrived.
+    """
 
     method: str
     families: tuple[int, ...]
@@ -66,6 +87,7 @@ class ProbeResult:
     seconds: float
     frames_sent: int
     note: str = ""
+    crossed: tuple[bool, ...] = ()
 
     @property
     def total(self) -> int:
@@ -132,6 +154,8 @@ def probe(
     parts: Mapping[str, int] | None = None,
     told: Told | None = None,
     clock: Callable[[], float] = time.monotonic,
+    tracked: bool = False,
+    crossings: Sequence[Crossing] = (),
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
@@ -141,11 +165,13 @@ def probe(
     address family is a failure that says so.  Raises OSError when a host's interface no longer exists, and
     KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.  ``parts``: switch
     -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
-    are tried once, after all others.
+    are tried once, after all others. ``tracked``: functions may track connections. ``crossings``: further
+    frames, which are no pairs.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
-    involved = [by_name[name] for name in dict.fromkeys(name for pair in wanted for name in pair)]
+    ends = [*(name for pair in wanted for name in pair), *(n for c in crossings for n in (c.src, c.dst))]
+    involved = [by_name[name] for name in dict.fromkeys(ends)]
     ring_families = families or (4, 6)
     families = families or choose_families(involved, len(wanted))
     frames_mode = method == "frames" or (method == "auto" and len(wanted) * len(families) > STACK_LIMIT)
@@ -163,7 +189,8 @@ def probe(
         for host in involved:
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
-        impossible = _plan(run, involved, wanted, families, ring_families, parts or {})
+        impossible = _plan(run, involved, wanted, families, ring_families, parts or {}, tracked)
+        _add_crossings(run, crossings)
         seconds = patience(len(wanted) * len(families)) if timeout is None else timeout
         drive(run, seconds, told, soft=timeout is None)
     finally:
@@ -218,6 +245,7 @@ def _plan(
     families: tuple[int, ...],
     ring_families: tuple[int, ...],
     parts: Mapping[str, int],
+    tracked: bool,
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions that they need; the pairs that can't be tested."""
     index = {station.name: i for i, station in enumerate(run.stations)}
@@ -231,7 +259,10 @@ def _plan(
                 if len(families) == 1 or not share_a_family(run.stations[src], run.stations[dst]):
                     impossible.append(Failure(src_name, dst_name, family, f"no IPv{family} address on both"))
                 continue
-            _add_echo(run, src, dst, family, reply=run.frames_mode)
+            if run.frames_mode and tracked:
+                _add_question(run, src, dst, family)
+            else:
+                _add_echo(run, src, dst, family, reply=run.frames_mode)
     run.ring = len(run.echoes)
     if run.frames_mode:
         _add_ring(run, hosts, ring_families, parts)
@@ -253,13 +284,35 @@ def _add_echo(run: Run, src: int, dst: int, family: int, *, reply: bool) -> Prob
         kind = icmp.ECHO_REPLY if family == 4 else icmp.ECHO_REPLY6
     else:
         kind = icmp.ECHO if family == 4 else icmp.ECHO6
+    frame = build(run.stations[src], _target(run, src, dst), run.nonce, len(run.echoes), kind)
+    echo = Probe(src, dst, family, False, frame, one_way=reply)
+    run.echoes.append(echo)
+    return echo
+
+
+def _target(run: Run, src: int, dst: int) -> Station:
+    """A station, at the MAC address to which another one sends frames for it."""
     target = run.stations[dst]
     if (src, dst) in run.gateways:
         target = target._replace(mac=run.stations[run.gateways[src, dst]].mac)
-    frame = build(run.stations[src], target, run.nonce, len(run.echoes), kind)
-    echo = Probe(src, dst, family, False, frame)
-    run.echoes.append(echo)
-    return echo
+    return target
+
+
+def _add_question(run: Run, src: int, dst: int, family: int) -> None:
+    number = len(run.echoes)
+    there, back = _target(run, src, dst), _target(run, dst, src)
+    asked = frames.question(run.stations[src], there, family, run.nonce, number)
+    answer = frames.question(run.stations[dst], back, family, run.nonce, number, answer=True)
+    run.echoes.append(Probe(src, dst, family, False, asked, answer=answer))
+
+
+def _add_crossings(run: Run, crossings: Sequence[Crossing]) -> None:
+    """Frames that switches send; they come after all echoes."""
+    run.crossing = len(run.echoes)
+    index = {station.name: i for i, station in enumerate(run.stations)}
+    for crossing in crossings:
+        src, dst = index[crossing.src], index[crossing.dst]
+        _add_echo(run, src, dst, crossing.family, reply=True).emit = crossing.emit
 
 
 def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
@@ -327,7 +380,7 @@ def _why(run: Run, item: Probe) -> str:
         return item.wrong
     if item.tries == 0:
         return "time ran out before it was sent"
-    if run.frames_mode and not item.seen:
+    if item.one_way and not item.seen:
         return f"not seen at {dst.name}: lost on the way there"
     if item.seen:
         return f"the request reached {dst.name}, no reply came back to {run.stations[item.src].name}"
@@ -345,7 +398,8 @@ def _result(run: Run, impossible: list[Failure], families: tuple[int, ...], seco
     failed = {(f.src, f.dst, f.family): f for f in impossible}
     resolutions = run.resolving.values() if run.frames_mode else ()
     extra = run.frames_mode and any(echo.family not in families for echo in run.echoes)
-    for number, item in enumerate([*run.echoes, *resolutions]):
+    tracked = any(echo.answer for echo in run.echoes)
+    for number, item in enumerate([*run.echoes[: run.crossing], *resolutions]):
         key = (names[item.src], names[item.dst], item.family)
         if item.answered and not item.wrong:
             if number < run.ring or (item.family not in families and not item.resolve):
@@ -356,11 +410,18 @@ def _result(run: Run, impossible: list[Failure], families: tuple[int, ...], seco
         rtt.pop(key, None)
     order = {name: i for i, name in enumerate(names)}
     return ProbeResult(
-        method="frames" if run.frames_mode else "stack",
+        method=("questions" if tracked else "frames") if run.frames_mode else "stack",
         families=(4, 6) if extra else families,
         rtt=rtt,
         failures=tuple(sorted(failed.values(), key=lambda f: (f.family, order[f.src], order[f.dst]))),
         seconds=seconds,
         frames_sent=run.sent_frames,
-        note=(_FRAMES_NOTE + (_RING_NOTE if extra else "")) if run.frames_mode else "",
+        note=_note(run.frames_mode, tracked, extra),
+        crossed=tuple(echo.answered and not echo.wrong for echo in run.echoes[run.crossing :]),
     )
+
+
+def _note(frames_mode: bool, tracked: bool, extra: bool) -> str:
+    if not frames_mode:
+        return ""
+    return (_TRACKED_NOTE if tracked else _FRAMES_NOTE) + (_RING_NOTE if extra else "")

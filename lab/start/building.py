@@ -82,7 +82,7 @@ def build_on(site: Site) -> Lab:
     problems += come_up(site, parts)
     storage = start_storage(site, parts.net, problems)
     lab = assembled(site, parts, storage)
-    probe = probe_pairs(site, lab) if site.order.check else None
+    probe = test_pairs(site, lab)
     lab.run_commands(site.topology)
     site.events.add("up", f"lab {site.name} is up after {time.time() - site.started:.2f} s")
     flows = site.controllers.own.state.flows
@@ -195,10 +195,15 @@ def assembled(site: Site, parts: Parts, storage: LiveStorage | None) -> Lab:
     return lab
 
 
-def probe_pairs(site: Site, lab: Lab) -> PingResult:
-    """Test all pairs of hosts."""
+def test_pairs(site: Site, lab: Lab) -> PingResult | None:
+    """Test all pairs of hosts, as it is ordered."""
 
     def told(done: int, total: int) -> None:
         site.leash.say(Probing(done, total))
 
-    return site.stages.run("probing all pairs", lambda: lab.ping(None, told=told))
+    match site.order.check:
+        case "all":
+            return site.stages.run("probing all pairs", lambda: lab.ping(None, told=told))
+        case "proof":
+            return site.stages.run("proving all pairs", lambda: lab.prove(told))
+    return None

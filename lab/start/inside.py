@@ -44,6 +44,7 @@ def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> 
     events = EventLog()
     openflow = openflow_socket()
     controllers = Controllers(Means(OPENFLOW_PORT, openflow.fileno(), RUN, events, clear_tables))
+    controllers.prove(order.check == "proof")
     controllers.start()  # before this process has a thread, and before all that takes time
     leash = Leash(socket.socket(fileno=status_fd))
     try:

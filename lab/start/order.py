@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Check = Literal["proof", "all", "none"]
 
 
 @dataclass(frozen=True)
@@ -10,8 +13,10 @@ class Order:
     """The request of ``up``.
 
     ``raw`` is the content of the topology file ``file``; ``name`` None: the topology's own; ``uid`` the
-    user outside; ``check``: probe all pairs before the lab counts as up. ``apps``: the Ryu apps that control
-    all switches, as ``topologies.model.applications.Application`` has them; empty: as the file says.
+    user outside; ``check``: what is done before the lab counts as up: ``proof``: all pairs are proven by
+    computation, hosts and links by packets; ``all``: all pairs by packets; ``none``.
+    ``apps``: the Ryu apps that control all switches, as ``topologies.model.applications.Application`` has
+    them; empty: as the file says.
     """
 
     file: str
@@ -19,5 +24,5 @@ class Order:
     name: str | None
     uid: int
     datapath: str = "auto"
-    check: bool = True
+    check: Check = "proof"
     apps: tuple[str, ...] = ()

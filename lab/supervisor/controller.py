@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from controller.messages import (
     AllProgrammed,
     Compiled,
+    Computed,
     Connected,
     ControllerError,
     Disconnected,
@@ -24,6 +25,7 @@ from controller.messages import (
     Names,
     Programmed,
     Recompiled,
+    TablesHeld,
     decode,
 )
 from lab.events.log import EventLog
@@ -44,7 +46,8 @@ class Programming:
     """The state that follows from the controller's events: connected switches, and switches with their
     tables.
 
-    ``settled``: the number of the last intent for which all switches were programmed.
+    ``settled``: the number of the last intent for which all switches were programmed. ``computed``, ``held``:
+    what it says of all pairs of hosts, if it was started to prove them.
     """
 
     def __init__(self) -> None:
@@ -56,6 +59,8 @@ class Programming:
         self.flows = 0
         self.groups = 0
         self.compiled: float | None = None
+        self.computed: Computed | None = None
+        self.held: TablesHeld | None = None
         self.last_error = ""
 
     def take(self, event: Event) -> None:
@@ -77,6 +82,10 @@ class Programming:
             case AllProgrammed():
                 self.converged, self.settled = True, event.intent
                 self.programmed |= self.connected
+            case Computed():
+                self.computed = event
+            case TablesHeld():
+                self.held = event
             case ControllerError():
                 self.last_error = event.message
 
@@ -86,6 +95,15 @@ class Programming:
         self.programmed.clear()
         self.converged = False
         self.settled = 0
+        self.computed = self.held = None
+
+    @property
+    def proven(self) -> tuple[Computed, TablesHeld] | None:
+        """What was computed, and that the switches hold the tables which it was computed on, or how not."""
+        computed, held = self.computed, self.held
+        if computed is None or held is None or computed.attempt != held.attempt:
+            return None
+        return computed, held
 
     @property
     def missing(self) -> list[str]:
@@ -98,7 +116,7 @@ class Controller:
 
     ``listen_fd`` is the listening OpenFlow socket, at ``port``.  It stays open here, so that switches can
     connect while there is no controller.  ``api`` is the path of its northbound socket, ``log`` the file of
-    its output.
+    its output. ``proves``: processes that start from now on prove all pairs of hosts.
     """
 
     name = SDNLAB
@@ -117,6 +135,7 @@ class Controller:
         self._state_file = api.with_suffix(".state")
         self.log = log
         self.restarts = 0
+        self.proves = False
         self.state = Programming()
         self._listen_fd = listen_fd
         self._topology = topology
@@ -258,6 +277,7 @@ class Controller:
             sys.executable, "-m", "lab.supervisor.controller_main", "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
             "--state", str(self._state_file), "--intent", str(self._read),
+            *(["--prove"] if self.proves else []),
             *(f"--extension={name}" for name in extensions.loaded()),
         ]  # fmt: skip
         try:

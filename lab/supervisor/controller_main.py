@@ -7,6 +7,7 @@ still loads the topology.  So the two longest steps of the start run at the same
 from __future__ import annotations
 
 import contextlib
+import sys
 from importlib import import_module
 
 _LONG = (
@@ -15,11 +16,12 @@ _LONG = (
     "controller.runtime.journal",
     "topologies.model.topology",
 )
+_OF_PROOF = ("controller.runtime.proving",)
 
 
 def main() -> int:
     """Like ``controller.__main__.main``, of this process's arguments."""
-    for name in _LONG:
+    for name in (*_LONG, *(_OF_PROOF if "--prove" in sys.argv else ())):
         with contextlib.suppress(ImportError):  # the controller itself gives a better message
             import_module(name)
     from controller.__main__ import main as controller

@@ -134,6 +134,11 @@ class Controllers:
         """Start the lab's own controller early: it imports while the topology is being loaded."""
         self.own.start()
 
+    def prove(self, whether: bool) -> None:
+        """Whether the lab's own controller, if it is started now, proves all pairs of hosts."""
+        if isinstance(self.own, Controller):
+            self.own.proves = whether
+
     def keep(self, topology: Topology) -> None:
         """Make and start the other controllers of ``topology``, and give all their intents."""
         self._whose = {switch.name: switch.controller for switch in topology.switches}

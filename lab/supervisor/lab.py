@@ -48,6 +48,7 @@ from lab.supervisor.host_commands import Invocation, invocation
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.logs import logs, more_of
 from lab.supervisor.pinging import ping
+from lab.supervisor.proving import Proving
 from lab.supervisor.questions import Questions
 from lab.supervisor.runnable import datapath_word
 from lab.supervisor.settle import Settling
@@ -277,6 +278,17 @@ class Lab:
                 return answer
             finally:
                 self.probing = IDLE
+
+    def prove(self, told: Told) -> PingResult:
+        """Prove all pairs at the start; see ``lab.supervisor.proving``."""
+        with self.lock:
+            answer = Proving(self.net, self.topology, self.controllers.own).prove(told)
+        self.controllers.prove(
+            False
+        )  # the proof is of the start; a controller that takes over has another task
+        text = f"{answer['reached']} of {answer['total']} pairs proven in {answer['seconds']:.3f} s"
+        self.events.add("ping", text, {"total": answer["total"], "reached": answer["reached"]})
+        return answer
 
     @contextmanager
     def changing(self) -> Iterator[None]:

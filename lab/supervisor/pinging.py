@@ -11,7 +11,7 @@ from lab.messages.lab import PingResult
 from lab.probe.answer import ping_result, tellable
 from lab.probe.loop import Told
 from lab.probe.pairs import default_pairs, gateways
-from lab.probe.prober import open_in, probe
+from lab.probe.prober import Crossing, ProbeResult, open_in, probe
 from topologies.model.parts import part_of
 from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
@@ -46,6 +46,26 @@ def ping(
     routed = gateways(topology)
     if pairs is None and policy:
         pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
+    result = send(net, topology, pairs, timeout, told)
+    down = [name for name, up in net.link_states().items() if not up]
+    answer = ping_result(topology, result, down, detail, policy)
+    parts = parts_remark(topology) if answer["apart"] else ""
+    if deciders := [application.name for application in topology.applications]:
+        answer["deciders"] = deciders
+    answer["note"] = "; ".join(filter(None, (answer["note"], note, parts)))
+    return answer
+
+
+def send(
+    net: Fabric,
+    topology: Topology,
+    pairs: Sequence[tuple[str, str]] | None,
+    timeout: float | None = None,
+    told: Told | None = None,
+    crossings: Sequence[Crossing] = (),
+    method: str = "auto",
+) -> ProbeResult:
+    """Send frames for ``pairs`` and ``crossings``. Raises Failure."""
 
     def open_at(host: str) -> socket.socket:
         seen = net.seen_at(host)
@@ -54,13 +74,17 @@ def ping(
     if timeout is None and topology.applications:
         timeout = APP_PATIENCE
     try:
-        result = probe(hosts, open_at, pairs, timeout, routed=routed, parts=part_of(topology), told=told)
+        return probe(
+            topology.hosts,
+            open_at,
+            pairs,
+            timeout,
+            method=method,
+            routed=gateways(topology),
+            parts=part_of(topology),
+            told=told,
+            tracked=bool(topology.functions),
+            crossings=crossings,
+        )
     except OSError as error:
         raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
-    down = [name for name, up in net.link_states().items() if not up]
-    answer = ping_result(topology, result, down, detail, policy)
-    parts = parts_remark(topology) if answer["apart"] else ""
-    if deciders := [application.name for application in topology.applications]:
-        answer["deciders"] = deciders
-    answer["note"] = "; ".join(filter(None, (answer["note"], note, parts)))
-    return answer

@@ -35,7 +35,7 @@ def quick() -> Iterator[CommandLine]:
     if started.returncode == 3:
         pytest.skip(started.stderr.strip())
     assert started.returncode == 0, started.stdout + started.stderr
-    assert "all 24 of 24 reached" in started.stdout
+    assert "all 24 of 24 pairs proven" in started.stdout
     yield line
     line("down", "--all", code=None)
 
@@ -407,7 +407,7 @@ def test_a_full_tmp_is_none_of_a_labs_business(sdnlab: CommandLine) -> None:
     done = subprocess.run(
         words, env=sdnlab.environment, capture_output=True, text=True, timeout=PATIENCE, cwd="/"
     )
-    assert "all 24 of 24 reached" in done.stdout, done.stderr
+    assert "all 24 of 24 pairs proven" in done.stdout, done.stderr
     sdnlab("down")
 
 
@@ -465,6 +465,6 @@ def test_a_row_longer_than_one_translation_is_carried(tmp_path: Path) -> None:
     try:
         if started.returncode == 3:
             pytest.skip(started.stderr.strip())
-        assert "all 4 of 4 reached" in started.stdout, started.stdout + started.stderr
+        assert "all 4 of 4 pairs proven" in started.stdout, started.stdout + started.stderr
     finally:
         line("down", "--all", code=None)

@@ -99,7 +99,12 @@ class Policy:
 
     def __bool__(self) -> bool:
         """False when all hosts may reach each other."""
-        return bool(self._entries or self._at_ports) or len(set(self._part.values())) > 1
+        return self.rules or len(set(self._part.values())) > 1
+
+    @property
+    def rules(self) -> bool:
+        """Whether a chain or a firewall says anything about packets."""
+        return bool(self._entries or self._at_ports)
 
     def ping(self, src: Host, dst: Host, family: int) -> Expectation:
         """What happens to an echo request from ``src`` to ``dst`` and to its reply."""

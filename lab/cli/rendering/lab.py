@@ -20,6 +20,7 @@ from lab.messages.lab import (
     Pair,
     PingResult,
     PlaceState,
+    Proof,
     Status,
     SwitchState,
 )
@@ -238,8 +239,10 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
     if not result["total"]:
         why = result["note"] or "no two hosts share a network"
         return paint(f"there is nothing to probe: {why}", "yellow")
+    proof = result.get("proof")
+    done = "reached" if proof is None else "pairs proven"
     head = paint(
-        f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} reached"
+        f"{'all ' if good and not held and not apart else ''}{result['reached']} of {result['total']} {done}"
         + (f", {held} blocked by a firewall, as the file wants" if held else "")
         + (f", {apart} in parts that no link joins, as the file has it" if apart else "")
         + (f", {result['leaked']} that should be blocked" if result["leaked"] else ""),
@@ -249,12 +252,32 @@ def ping_summary(result: PingResult, paint: Paint) -> str:
         head = f"{result['reached']} of {result['total']} reached; {' and '.join(deciders)} decides that"
         head = paint(head, "green" if good else "yellow")
     families = [f"IPv{count['family']} {count['reached']}/{count['total']}" for count in result["counts"]]
+    if proof is not None:
+        note = f"\n({result['note']})" if result["note"] else ""
+        return f"{head} ({', '.join(families)}): {_proven(proof)}{note}"
     what = "one way" if result["method"] == "frames" else "round trip"
     median = f", median {what} {milliseconds(result['median'])} ms" if result["median"] is not None else ""
     note = f"\n({result['note']})" if result["note"] else ""
     if not good and result["links_down"]:
         note += f"\nlinks that are down: {', '.join(result['links_down'])}"
     return f"{head} ({', '.join(families)}){median}; took {result['seconds']:.2f} s{note}"
+
+
+def _proven(proof: Proof) -> str:
+    """What was proven how."""
+    how = "by computation on the tables that the switches hold"
+    if proof["by_packets"]:
+        how = f"{proof['computed']} {how}, {proof['by_packets']} by packets"
+    shown = [
+        f"{count['good']} of {count['total']} {noun}"
+        for noun, count in (
+            ("hosts", proof["hosts"]),
+            ("links", proof["links"]),
+            ("tunnels", proof["tunnels"]),
+        )
+        if count["total"]
+    ]
+    return how + (f"; by packets {', '.join(shown)}" if shown else "")
 
 
 def _single(pair: Pair, paint: Paint) -> str:

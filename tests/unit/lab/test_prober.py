@@ -16,7 +16,7 @@ import pytest
 from lab.probe import frames
 from lab.probe.loop import Deadline, Pace, Probe
 from lab.probe.pairs import Gateway, default_pairs
-from lab.probe.prober import ProbeResult, probe
+from lab.probe.prober import Crossing, ProbeResult, probe
 from topologies.model.topology import Host, Port
 
 
@@ -413,3 +413,80 @@ def test_noise_is_not_recognised() -> None:
         struct.pack("!12sH6xB57x", b"", 0x86DD, 58),
     ):
         assert frames.recognise(noise, 1) is None
+
+
+def stateful(wire: Wire) -> None:
+    """As a firewall that tracks connections: answers pass only after their requests did."""
+    asked: set[tuple[str, str]] = set()
+
+    def drop(src: str, dst: str, frame: bytes) -> bool:
+        if dst == "arp":
+            return False
+        at = 34 if frame[12:14] == b"\x08\x00" else 62 if frame[20] == 60 else 54
+        if frame[at] in (8, 15, 128):
+            asked.add((src, dst))
+            return False
+        return (dst, src) not in asked
+
+    wire.drop = drop
+
+
+def test_many_hosts_behind_a_stateful_firewall_are_reached() -> None:
+    hosts = make_hosts(40)
+    plain = run(hosts, stateful, families=(4,), timeout=3.0)
+    assert len(plain.failures) > 1000, "nobody asked for those answers"
+    result = run(hosts, stateful, families=(4,), tracked=True)
+    assert result.ok, result.failures[:3]
+    assert result.method == "questions" and result.total == 40 * 39
+
+
+def test_questions_of_both_families_pass_through_a_router_too() -> None:
+    hosts, gateways, spoil = routed_lab()
+
+    def both(wire: Wire) -> None:
+        spoil(wire)
+        stateful(wire)
+
+    result = run(hosts, both, routed=gateways, method="frames", tracked=True, families=(4,))
+    assert result.ok, result.failures
+    result = run(make_hosts(4), stateful, method="frames", tracked=True)
+    assert result.ok and {family for _, _, family in result.rtt} == {4, 6}, result.failures
+
+
+def test_a_question_that_is_refused_names_its_direction() -> None:
+    def spoil(wire: Wire) -> None:
+        wire.drop = lambda src, dst, frame: (src, dst) == ("h1", "h3")
+
+    result = run(make_hosts(5), spoil, families=(4,), method="frames", tracked=True, timeout=3.0)
+    by_pair = {(f.src, f.dst): f.reason for f in result.failures}
+    assert set(by_pair) == {("h1", "h3"), ("h3", "h1")}
+    assert "lost on the way there" in by_pair["h1", "h3"]
+    assert "no reply came back" in by_pair["h3", "h1"]
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_questions_are_told_from_their_answers(family: int) -> None:
+    a, b = (
+        frames.station(host.name, host.mac, host.ipv4.ip, host.ipv6.ip)  # type: ignore[union-attr]
+        for host in make_hosts(2)
+    )
+    for answer in (False, True):
+        frame = frames.question(a, b, family, 7, 5, answer)
+        assert frames.recognise(frame, 7) == frames.Echo(family, not answer, 5)
+        assert frames.recognise(frame, 8) is None
+
+
+def test_frames_that_switches_send_show_which_links_carry() -> None:
+    """They are no pairs, and arrive once each; one that is lost is tried again, and told."""
+    sent: list[bytes] = []
+    wire = Wire(make_hosts(3))
+
+    def carry(frame: bytes) -> None:
+        sent.append(frame)
+        wire.give("h3", frame)
+
+    crossings = [Crossing("h1", "h3", 4, carry), Crossing("h2", "h3", 4, lambda frame: None)]
+    with wire.running():
+        result = probe(wire.hosts, wire.open, [("h1", "h2")], 4.0, method="stack", crossings=crossings)
+    assert result.ok and result.crossed == (True, False)
+    assert {(src, dst) for src, dst, _ in result.rtt} == {("h1", "h2")} and len(sent) == 1
