@@ -86,16 +86,16 @@ def test_the_lines_of_a_run() -> None:
 
 
 def test_what_a_command_did_instead() -> None:
-    text = "- {command: {host: h1, run: 'echo no; exit 1'}, within: 100ms}\n"
-    text += "- {command: {host: h1, run: echo no, output: yes}, within: 100ms}\n"
-    text += "- {command: {host: h1, run: sleep 60 & sleep 60}, within: 100ms}\n"
-    text += "- {command: {host: h1, run: [/no/such/program]}, within: 100ms}\n"
-    text += "- {command: {host: h1, run: 'kill -9 $$'}, within: 100ms}\n"
+    text = "- {command: {host: h1, run: 'echo no; exit 1'}, within: 500ms}\n"
+    text += "- {command: {host: h1, run: echo no, output: yes}, within: 500ms}\n"
+    text += "- {command: {host: h1, run: sleep 60 & sleep 60}, within: 500ms}\n"
+    text += "- {command: {host: h1, run: [/no/such/program]}, within: 500ms}\n"
+    text += "- {command: {host: h1, run: 'kill -9 $$'}, within: 500ms}\n"
     one, two, three, four, five = results(text)
     assert (one["verdict"], one["findings"][0]["seen"]) == ("failed", "exit code 1")
     assert one["findings"][0]["packets"] == ["no"]
     assert two["findings"][0]["seen"] == "exit code 0, and no output that matches"
-    assert three["findings"][0]["seen"] == "it did not end within 0.1 s"
+    assert three["findings"][0]["seen"] == "it did not end within 0.5 s"
     assert (four["verdict"], "can't run" in four["findings"][0]["seen"]) == ("error", True)
     assert five["findings"][0]["seen"] == "exit code 137"
 
