@@ -79,6 +79,7 @@ NO_PORT = 0xFFFF
 """OpenFlow's OFPP_NONE in 16 bits. Flows set in_port to it in frames that may have to go back by their
 ingress port, since OpenFlow sends no frame out of its in_port (1.5.1, 4.5)."""
 CONTROLLER = 0xFFFFFFFD
+LOCAL = 0xFFFFFFFE
 
 
 class ToGroup(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from controller.flow.tables import CONTROLLER, Output
+from controller.flow.tables import LOCAL, Output
 from controller.openflow import messages
 
 _PATIENCE = 10.0
@@ -21,8 +21,12 @@ class Injecting:
         self._channels: dict[str, socket.socket] = {}
 
     def send(self, switch: str, port: int, frame: bytes) -> None:
-        """Let a switch send a frame out of a port. Raises OSError."""
-        self._channel(switch).sendall(messages.packet_out(CONTROLLER, (Output(port),), frame))
+        """Let a switch send a frame out of a port. Raises OSError.
+
+        As if it had come in by the switch's local port: a frame without a port of the datapath is lost where
+        a select group behind patch ports makes the datapath compute a hash (seen in Open vSwitch 3.1).
+        """
+        self._channel(switch).sendall(messages.packet_out(LOCAL, (Output(port),), frame))
 
     def _channel(self, switch: str) -> socket.socket:
         channel = self._channels.get(switch)
