@@ -316,6 +316,30 @@ def test_a_network_after_another_finds_nothing_of_it(tmp_path: Path) -> None:
     assert said.endswith("\n0\n0\n")
 
 
+BY_HAND = """
+    from mininet.net import Mininet
+    from mininet.node import OVSKernelSwitch, RemoteController
+    net = Mininet(topo=None, build=False, ipBase='10.0.0.0/8')
+    c0 = net.addController(name='c0', controller=RemoteController, ip='127.0.0.1', port=6633)
+    s1, s2, s3 = [net.addSwitch(name, cls=OVSKernelSwitch) for name in ('s1', 's2', 's3')]
+    h1, h2 = net.addHost('h1', ip='10.0.0.1'), net.addHost('h2', ip='10.0.0.2')
+    for ends in ((h1, s1), (h2, s2), (s1, s2), (s2, s3), (s3, s1)):
+        net.addLink(*ends)
+    net.build()
+    for controller in net.controllers:
+        controller.start()
+    for name in ('s1', 's2', 's3'):
+        net.get(name).start([c0])
+    print('loss', net.pingAll())
+    net.stop()
+"""
+
+
+def test_miniedits_way_to_start_each_switch_by_itself(tmp_path: Path) -> None:
+    write(tmp_path, BY_HAND)
+    assert "loss 0.0" in run(tmp_path, "topo.py")
+
+
 LACKING = """
     from functools import partial
     from mininet.link import TCLink

@@ -24,20 +24,27 @@ _NEWER = "OpenFlow11,OpenFlow12,OpenFlow13,OpenFlow14,OpenFlow15"
 def apply() -> None:
     """Mend the classes."""
     start, add, delete = net.Mininet.start, net.Mininet.addLink, net.Mininet.delLink
+    build, ping = net.Mininet.build, net.Mininet.ping
     configure = net.Mininet.configLinkStatus
     ifconfig = link.Intf.ifconfig
 
-    def start_all(self: Any) -> Any:
-        if not self.built:
-            self.build()
-        _write(self)
+    def build_all(self: Any) -> Any:
         for file in SERVED.glob("?" * 16):
             file.unlink(missing_ok=True)  # of an earlier network
+        result = build(self)
+        _write(self)
+        self.has_wires = True
+        return result
+
+    def start_all(self: Any) -> Any:
         result = start(self)
-        self.is_started = True
         _calm(self)
         _wait_until_served(self)
         return result
+
+    def ping_when_served(self: Any, *args: Any, **params: Any) -> Any:
+        _wait_until_served(self)  # a script may have started each switch by itself
+        return ping(self, *args, **params)
 
     def add_link(self: Any, *args: Any, **params: Any) -> Any:
         new = add(self, *args, **params)
@@ -59,6 +66,7 @@ def apply() -> None:
             self.is_cut = args == ("down",)
         return ifconfig(self, *args)
 
+    net.Mininet.build, net.Mininet.ping = build_all, ping_when_served
     net.Mininet.start, net.Mininet.addLink, net.Mininet.delLink = start_all, add_link, delete_link
     net.Mininet.configLinkStatus = configure_link
     link.Intf.ifconfig = note_state
@@ -99,7 +107,10 @@ def _wait_until_in_force() -> None:
 
 
 def _wait_until_served(network: Any) -> None:
-    """Return when the learning switch serves all switches: pings often follow at once."""
+    """Return when the learning switch serves all switches: pings often follow at once. It waits once."""
+    if getattr(network, "is_served", False):
+        return
+    network.is_served = True
     if not network.controllers or not all(map(_is_learning, network.controllers)):
         return
     served = [
@@ -119,7 +130,7 @@ def _is_learning(controller: Any) -> bool:
 
 
 def _changed(network: Any) -> None:
-    if getattr(network, "is_started", False):
+    if getattr(network, "has_wires", False):
         _write(network)
         _calm(network)
         _wait_until_in_force()
