@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 YAML = (".yaml", ".yml")
 """The file names of sdnlab's own format end like this. A file that no importer recognises is read as YAML."""
-IN_FOLDERS = ("lab.conf", "topology.yml", ".clab.yml", ".clab.yaml")
+IN_FOLDERS = ("lab.conf", "topology.yml", ".clab.yml", ".clab.yaml", ".mn")
 """A folder with one file whose name ends like this is that lab: other tools start it by its folder."""
 _HEAD = 64 * 1024
 """Bytes of a file in which its format shows."""

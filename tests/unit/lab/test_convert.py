@@ -69,6 +69,12 @@ def test_a_folder_stands_for_the_lab_in_it(folder: Path) -> None:
     assert files.find(str(folder)) == folder
 
 
+@pytest.mark.parametrize("name", ["lab.mn", "topology.yml", "x.clab.yml", "x.clab.yaml"])
+def test_a_folder_may_hold_a_lab_of_any_tool(folder: Path, name: str) -> None:
+    (folder / "lab.conf").rename(folder / name)
+    assert files.find(str(folder)) == folder / name
+
+
 def test_names_of_files_are_completed(folder: Path) -> None:
     for name in ("a.mn", "b.clab.yml", "topology.yml", "c.conf"):
         Path(name).touch()
