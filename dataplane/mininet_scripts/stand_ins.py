@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Collection, Sequence
 
 from dataplane.hosts.packages import PACKAGES
-from dataplane.mininet_scripts.layout import TOLD
+from dataplane.mininet_scripts.layout import PROGRAMS, SPANNING, TOLD, WIRES
 
 _SAY = f'say() {{ echo "$*" > {TOLD}; }}\n'
 
@@ -57,6 +57,22 @@ _DPCTL = """
 exec ovs-ofctl "$@"
 """
 _OVS_VSCTL = """
+# Two spanning trees would block different wires: where all bridges have the protocol, it alone decides.
+case ${SDNLAB_SPANNING:-}:$* in :*stp_enable*)
+    SDNLAB_SPANNING=1 "$0" "$@"; code=$?
+    if others=$({ovs_vsctl} --bare --columns=name find bridge stp_enable=false rstp_enable=false) 2>&-; then
+        if [ -n "$others" ]; then rm -f {spanning}; else
+            echo '[]' > {wires}.all && mv {wires}.all {wires}; : > {spanning}
+            for bridge in $({ovs_vsctl} list-br); do for port in $({ovs_vsctl} list-ports "$bridge"); do
+                for change in 10:flood 11,12,13,14,15:forward 11,12,13,14,15:receive; do
+                    versions=$(echo "OpenFlow${change%:*}" | sed 's/,/,OpenFlow/g')
+                    ovs-ofctl -O "$versions" mod-port "$bridge" "$port" "${change#*:}" > /dev/null 2>&1
+                done
+            done; done
+        fi
+    fi
+    exit $code ;;
+esac
 # A bridge of which nothing is said has the userspace datapath: there is no other one here.
 case "$*" in *datapath_type*) exec {ovs_vsctl} "$@" ;; *add-br*) ;; *) exec {ovs_vsctl} "$@" ;; esac
 bridge=; more=; before=
@@ -181,6 +197,8 @@ def programs(
         "{python}": shlex.quote(python),
         "{ryu_manager}": shlex.join(ryu_manager),
         "{ovs_vsctl}": shlex.quote(ovs_vsctl),
+        "{spanning}": str(SPANNING),
+        "{wires}": str(WIRES),
     }
     texts = {}
     for name, text in (ALWAYS | missing).items():
@@ -188,6 +206,11 @@ def programs(
             text = text.replace(place, program)
         texts[name] = f"#!/bin/sh\n{_SAY}{text}"
     return texts
+
+
+def service(name: str) -> str:
+    """The text of the script that stands in for a service's own one in /etc/init.d."""
+    return f'#!/bin/sh\nexec {PROGRAMS}/service {shlex.quote(name)} "$@"\n'
 
 
 def hint() -> str:

@@ -14,14 +14,26 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import BinaryIO
 
 from dataplane.mininet_scripts import private_files, stand_ins
 from dataplane.mininet_scripts.controllers import Connect, Controllers, start
-from dataplane.mininet_scripts.layout import FOLDER, OPENFLOW_PORTS, OVS, PROGRAMS, READY, SERVED, TOLD, WIRES
+from dataplane.mininet_scripts.layout import (
+    FOLDER,
+    OPENFLOW_PORTS,
+    OVS,
+    PROGRAMS,
+    READY,
+    SERVED,
+    SERVICES,
+    TOLD,
+    WIRES,
+)
 from dataplane.netlink.route import Socket, set_index
 from dataplane.ovs.openvswitch import OpenVSwitch
 from dataplane.sandbox.namespaces import LOOPBACK
+from linux import syscalls
 
 
 @dataclass(frozen=True)
@@ -62,6 +74,7 @@ def main(wanted: Wanted, status_fd: int, outside: int, errors: int) -> None:
         SERVED.mkdir()
         notes = private_files.mount(private_files.plan(wanted.needed, wanted.root), wanted.root)
         port = OPENFLOW_PORTS[0] if wanted.apps else 0
+        _replace_services()
         Controllers(_outside_connector(outside), port).listen()
         if wanted.apps:
             _start_apps([*wanted.ryu_manager, *wanted.apps], errors)
@@ -101,6 +114,19 @@ def _write_programs(ryu_manager: Sequence[str]) -> None:
         path = PROGRAMS / name
         path.write_text(text)
         path.chmod(0o755)
+
+
+def _replace_services() -> None:
+    """Put a stand-in in place of each script of a service."""
+    folder = Path("/etc/init.d")
+    if not folder.is_dir():
+        return
+    SERVICES.mkdir()
+    for script in folder.iterdir():
+        path = SERVICES / script.name
+        path.write_text(stand_ins.service(script.name))
+        path.chmod(0o755)
+    syscalls.mount(str(SERVICES), str(folder), None, syscalls.MS_BIND)
 
 
 def _start_apps(command: Sequence[str], errors: int) -> None:

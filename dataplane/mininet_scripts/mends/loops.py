@@ -10,7 +10,7 @@ from typing import Any
 
 from mininet import link, net, node
 
-from dataplane.mininet_scripts.layout import SERVED, WIRES
+from dataplane.mininet_scripts.layout import SERVED, SPANNING, WIRES
 from dataplane.mininet_scripts.mends.controllers import BUILT_IN
 from wire.loop_free import blocked
 
@@ -29,6 +29,7 @@ def apply() -> None:
     ifconfig = link.Intf.ifconfig
 
     def build_all(self: Any) -> Any:
+        SPANNING.unlink(missing_ok=True)  # of an earlier network
         for file in SERVED.glob("?" * 16):
             file.unlink(missing_ok=True)  # of an earlier network
         result = build(self)
@@ -73,7 +74,10 @@ def apply() -> None:
 
 
 def wires(network: Any) -> list[tuple[str, str, str, str]]:
-    """(switch, its port, other switch, its port) of the wires between switches."""
+    """(switch, its port, other switch, its port) of the wires between switches; none where the spanning tree
+    protocol watches over them."""
+    if SPANNING.exists():
+        return []
     ends = [(wire.intf1, wire.intf2) for wire in network.links if wire.intf1 and wire.intf2]
     return [
         (one.node.name, one.name, other.node.name, other.name)

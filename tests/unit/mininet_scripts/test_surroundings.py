@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dataplane.mininet_scripts import stand_ins
+from dataplane.mininet_scripts.layout import PROGRAMS
 from dataplane.mininet_scripts.private_files import Folder, plan
 from lab.failure import Failure
 from lab.mininet.words import script_of
@@ -76,6 +77,35 @@ def test_stand_ins_do_what_the_real_ones_would(tmp_path: Path) -> None:
         ["systemctl", "start", "ovs-vswitchd"],
     ):
         says(tmp_path, *words)
+
+
+@pytest.mark.parametrize("others", ["", "s2"])
+def test_the_spanning_tree_protocol_of_all_bridges_breaks_loops_alone(tmp_path: Path, others: str) -> None:
+    make(tmp_path)
+    spanning, wires, changed = tmp_path / "spanning", tmp_path / "wires.json", tmp_path / "changed"
+    spanning.touch()
+    wires.write_text("[1]")
+    vsctl = tmp_path / "ovs-vsctl"
+    vsctl.write_text(vsctl.read_text().replace("/run/sdnlab-mininet/", f"{tmp_path}/"))
+    (tmp_path / "real").write_text(
+        f"#!/bin/sh\ncase $* in *find*) echo {others} ;; list-br) echo s1 ;; list-ports*) echo s1-eth1 ;;\n"
+        'set*) echo "$@"; exit 3 ;; esac\n'
+    )
+    (tmp_path / "ovs-ofctl").write_text(f'#!/bin/sh\necho "$3 $4 $5 $6" >> {changed}\n')
+    words = ["set", "bridge", "s1", "stp_enable=true"]
+    assert says(tmp_path, "ovs-vsctl", *words, code=3) == " ".join(words)
+    assert spanning.exists() == (not others) and wires.read_text().strip() == ("[1]" if others else "[]")
+    if not others:
+        assert "mod-port s1 s1-eth1 flood" in changed.read_text()
+
+
+def test_a_service_is_not_started_by_its_script_either(tmp_path: Path) -> None:
+    make(tmp_path)
+    script = tmp_path / "openvswitch-switch"
+    script.write_text(stand_ins.service(script.name).replace(str(PROGRAMS), str(tmp_path)))
+    script.chmod(0o755)
+    assert says(tmp_path, script.name, "restart") == ""
+    assert (tmp_path / "told").read_text() == "Open vSwitch runs in this sandbox already\n"
 
 
 def test_programs_that_are_installed_have_no_stand_in(tmp_path: Path) -> None:
