@@ -1,0 +1,65 @@
+"""Exercises with Ryu apps: the app that is given fails the check that is its task, the solution passes all.
+
+Each is one lab, in which the solution is saved over the app, as a student does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.system.command_line import CommandLine
+from tests.waiting import until
+
+EXERCISES = Path(__file__).resolve().parents[2] / "topologies" / "exercises" / "ryu"
+SOLUTIONS = Path(__file__).with_name("ryu_solutions")
+ALWAYS = {
+    "hub": ["all reaches all", "h3 sees what h1 sends to h2"],
+    "firewall": ["h1, h3 is blocked from h2, TCP 23", "h3 does not reach h1"],
+}
+"""Exercise -> the checks that fail before it is done."""
+LONGER = {
+    "learning_switch": ["others don't see what h1 sends to h2"],
+}
+LONG = 120
+"""Seconds: an app starts anew, and each check that fails takes seconds."""
+MINUTES = pytest.mark.skipif(
+    not os.environ.get("SDNLAB_ALL_EXERCISES"), reason="takes minutes: set SDNLAB_ALL_EXERCISES=1"
+)
+
+
+def solved_in_a_lab(sdnlab: CommandLine, folder: Path, name: str, fails: list[str]) -> None:
+    """Start an exercise, see that exactly these checks fail, do it, and see that all pass."""
+    file = folder / f"{name}.yaml"
+    text = (EXERCISES / file.name).read_text(encoding="utf-8")
+    # here the whole check is repeated, so that one that has to fail doesn't cost much time
+    file.write_text(re.sub(r"within: \d+s", "within: 2s", text), encoding="utf-8")
+    shutil.copy(EXERCISES / f"{name}.py", folder)
+
+    def failed() -> list[str]:
+        answer = json.loads(sdnlab("check", "--json", code=None).stdout)
+        return [result["name"] for result in answer["results"] if result["verdict"] != "passed"]
+
+    sdnlab("up", str(file), "-d", "--no-check")
+    until(lambda: failed() == fails, f"{name}: {fails} fail", LONG)
+    shutil.copy(SOLUTIONS / f"{name}.py", folder)
+    until(lambda: failed() == [], f"{name}: all checks pass", LONG)
+    sdnlab("down")
+
+
+@MINUTES
+def test_exercises_fail_before_they_are_done_and_pass_afterwards(sdnlab: CommandLine, tmp_path: Path) -> None:
+    assert {path.stem for path in EXERCISES.glob("*.yaml")} == {*ALWAYS, *LONGER}
+    for name, fails in ALWAYS.items():
+        solved_in_a_lab(sdnlab, tmp_path, name, fails)
+
+
+@MINUTES
+@pytest.mark.parametrize("name", LONGER)
+def test_the_other_exercises(sdnlab: CommandLine, tmp_path: Path, name: str) -> None:
+    solved_in_a_lab(sdnlab, tmp_path, name, LONGER[name])
