@@ -35,6 +35,9 @@ LATER = 15.0
 """Seconds that pass before a machine with a disk boots, and while it is configured."""
 DISK_REBOOTS = 6
 """So often the guest of a disk may boot before its agent answers: its first start may need that."""
+RESET_REBOOTS = 8
+"""The same after a reset: SeaBIOS, which finds that it has run before, resets the machine once more, in each way
+that it knows (ACPI, keyboard controller, port 0xcf9, triple fault)."""
 RESTORE_PATIENCE = 15.0
 """The same after it was restored from a template; then the machine boots."""
 STATE_PATIENCE = 20.0
@@ -131,9 +134,9 @@ class Start:
         """Wait until the agent of the machine answers, which was reset; how it came up: ``boot``. Raises
         Failed."""
         if self.disk is not None:
-            self._emulator.await_agent(DISK_PATIENCE, DISK_REBOOTS)
+            self._emulator.await_agent(DISK_PATIENCE, RESET_REBOOTS)
         else:
-            self._emulator.await_agent(BOOT_PATIENCE)
+            self._emulator.await_agent(BOOT_PATIENCE, RESET_REBOOTS)
         return "boot"
 
     def image(self) -> Image:

@@ -251,6 +251,21 @@ def test_a_machine_that_was_reset_is_not_up_before_it_answers(bed: Bed) -> None:
     assert bed.machine.state == "running"
 
 
+def test_firmware_may_reset_a_machine_that_was_reset_some_more_times(bed: Bed) -> None:
+    comes_up(bed)
+    reset = threading.Thread(target=bed.machine.reset)
+    reset.start()
+    until(lambda: "system_reset" in bed.bench.qemu.asked, "it is reset")
+    bed.bench.calls.heard("RESET", {"guest": False})
+    reset.join(30)
+    for _ in range(7):
+        bed.bench.calls.heard("RESET", {"guest": True})
+    assert bed.machine.state == "starting"
+    bed.bench.answers.set()
+    bed.machine.ready(60)
+    assert bed.machine.state == "running"
+
+
 def test_a_guest_that_boots_anew_is_not_up_meanwhile(bed: Bed) -> None:
     comes_up(bed)
     bed.bench.calls.heard("RESET", {"guest": True})
