@@ -36,8 +36,8 @@ LATER = 15.0
 DISK_REBOOTS = 6
 """So often the guest of a disk may boot before its agent answers: its first start may need that."""
 RESET_REBOOTS = 8
-"""The same after a reset: SeaBIOS, which finds that it has run before, resets the machine once more, in each way
-that it knows (ACPI, keyboard controller, port 0xcf9, triple fault)."""
+"""The same after a reset: SeaBIOS, which finds that it has run before, resets the machine once more, in each
+way that it knows (ACPI, keyboard controller, port 0xcf9, triple fault)."""
 RESTORE_PATIENCE = 15.0
 """The same after it was restored from a template; then the machine boots."""
 STATE_PATIENCE = 20.0
