@@ -16,7 +16,22 @@ _PACKAGES = {
     "bs4": "beautifulsoup4",
     "serial": "pyserial",
     "Crypto": "pycryptodome",
+    "PIL": "pillow",
+    "dateutil": "python-dateutil",
+    "dotenv": "python-dotenv",
+    "nmap": "python-nmap",
+    "zmq": "pyzmq",
+    "google": "protobuf",
+    # Modules that newer versions of Python have no more
+    "asynchat": "pyasynchat",
+    "asyncore": "pyasyncore",
+    "cgi": "legacy-cgi",
+    "distutils": "setuptools",
+    "imp": "zombie-imp",
+    "telnetlib": "standard-telnetlib",
 }
+_SYSTEM_PACKAGES = {"tkinter": "python3-tk", "_tkinter": "python3-tk"}
+"""Parts of Python that Debian and Ubuntu have in packages of their own."""
 
 
 def remedy(error: ImportError) -> str | None:
@@ -41,7 +56,10 @@ def remedy(error: ImportError) -> str | None:
             f"{name} is in no package here. If it is a file of your own in a clone of Ryu, "
             "put the folder that contains that 'ryu' on PYTHONPATH"
         )
-    if isinstance(error, ModuleNotFoundError) and top not in sys.stdlib_module_names:
+    if isinstance(error, ModuleNotFoundError) and top in sys.stdlib_module_names and top not in _PACKAGES:
+        debian = f": apt install {_SYSTEM_PACKAGES[top]}" if top in _SYSTEM_PACKAGES else ""
+        return f"{top} is a part of Python, but {sys.executable} was built or installed without it{debian}"
+    if isinstance(error, ModuleNotFoundError):
         return (
             f"install it for the Python that runs sdnlab: {sys.executable} -m pip install "
             f"{_PACKAGES.get(top, top)}; if {top} is a file of yours, put it beside the app"
