@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 
 from controller.ryu.reports import AppFailed, AppLoaded, HandlerFailed, Report, Started, SwitchReport
+
+_NOT_THEIRS = re.compile(r"/(site|dist)-packages/|/lib/python3\.\d+/|/controller/ryu/")
+"""In the path of a file that is not of the user: of os-ken, of Python, of the launcher."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class AppReports:
         number = self.crashes[report.traceback] = self.crashes.get(report.traceback, 0) + 1
         if str(number).strip("0") != "1":  # the first, the tenth, the hundredth
             return None
-        last = (report.traceback.strip().splitlines() or ["it failed"])[-1]
+        last = summary(report.traceback) or "it failed"
         times = f" ({number} times by now)" if number > 1 else ""
         text = f"{who}: {report.handler} of {report.app} failed: {last}{times}"
         return Told("app", text, {"traceback": report.traceback})
@@ -79,6 +83,19 @@ class AppReports:
 
     @property
     def last_crash(self) -> str:
-        """The last line of the newest traceback of a handler; empty: none failed."""
-        newest = next(reversed(self.crashes), "")
-        return (newest.strip().splitlines() or [""])[-1]
+        """The newest failure of a handler, in a line; empty: none failed."""
+        return summary(next(reversed(self.crashes), ""))
+
+
+def summary(traceback: str) -> str:
+    """A traceback in a line: its exception, and the line of the app's file that led to it.
+
+    An exception without words, like that of an assertion in os-ken, tells nothing without that line.
+    """
+    last = (traceback.strip().splitlines() or [""])[-1]
+    frames = re.findall(r'^  File "([^"]+)", line (\d+)', traceback, re.MULTILINE)
+    own = [(file, line) for file, line in frames if not _NOT_THEIRS.search(file)]
+    if not own:
+        return last
+    file, line = own[-1]
+    return f"{last} ({file.rpartition('/')[2]}, line {line})"

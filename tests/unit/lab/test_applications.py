@@ -69,6 +69,19 @@ def test_a_handler_that_fails_for_each_packet_is_told_at_times() -> None:
     assert reports.crashed == 100 and reports.last_crash == "ZeroDivisionError: division by zero"
 
 
+def test_a_failure_without_words_is_told_with_the_line_of_the_app_that_led_to_it() -> None:
+    trace = (
+        "Traceback (most recent call last):\n"
+        '  File "/home/me/my_app.py", line 75, in packet_in\n    out = parser.OFPPacketOut(switch)\n'
+        '  File "/venv/lib/python3.11/site-packages/os_ken/ofproto/parser.py", line 2590, in __init__\n'
+        "    assert in_port is not None\nAssertionError\n"
+    )
+    reports = AppReports("app", {})
+    told = reports.take(HandlerFailed("Learn", "packet_in", trace))
+    assert told is not None and told.text.endswith("failed: AssertionError (my_app.py, line 75)")
+    assert reports.last_crash == "AssertionError (my_app.py, line 75)"
+
+
 def test_a_failed_app_is_told_with_its_traceback() -> None:
     reports = AppReports("app", {})
     told = reports.take(AppFailed("Learn", "/x/a.py", "no module named x", TRACE, "install x"))
