@@ -1,6 +1,6 @@
 """What Python and its libraries removed and apps of Ryu's time call: the small mends that are right.
 
-networkx is mended when an app imports it: `MENDS` are called with a module that was imported.
+networkx and WebOb are mended once they are imported: `MENDS` are called with the module.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def mend() -> None:
         texts.encodestring, texts.decodestring = base64.encodebytes, base64.decodebytes
     if not any(isinstance(finder, Mender) for finder in sys.meta_path):
         sys.meta_path.insert(0, Mender())
+        for name, mend_it in MENDS.items():
+            if name in sys.modules:  # the launcher itself needed it
+                mend_it(sys.modules[name])
 
 
 class _Array(array.array):  # type: ignore[type-arg]
@@ -88,7 +91,24 @@ def _iterating(name: str) -> Any:
     return lambda self, *args, **kwargs: iter(getattr(self, name)(*args, **kwargs))
 
 
-MENDS: dict[str, Callable[[Any], None]] = {"networkx": _mend_networkx}
+def _mend_webob(webob: Any) -> None:
+    """Answers whose body is a text, of any type: WebOb refuses it for JSON since version 1.7."""
+    kind = webob.Response
+    begin, body = kind.__init__, kind.body
+
+    def encoded(text: Any) -> Any:
+        return text.encode() if isinstance(text, str) else text
+
+    def init(self: Any, body: Any = None, *args: Any, **kwargs: Any) -> None:
+        begin(self, body if "charset" in kwargs else encoded(body), *args, **kwargs)
+
+    kind.__init__ = init
+    kind.body = property(
+        body.fget, lambda self, text: body.fset(self, encoded(text)), body.fdel, body.__doc__
+    )
+
+
+MENDS: dict[str, Callable[[Any], None]] = {"networkx": _mend_networkx, "webob": _mend_webob}
 """What to do to a module when an app has imported it."""
 
 
