@@ -98,6 +98,8 @@ def test_what_is_imported_is_declared(folders: tuple[str, ...], extras: tuple[st
         name: place for name, place in distributions(imported(*folders)).items() if name not in allowed
     }
     missing.pop("tomli", None)  # pytest brings it where Python has no tomllib
+    if "/ryu" in missing.get("ryu", ""):
+        del missing["ryu"]  # exercises and their solutions: the launcher maps the name to os-ken
     assert not missing, "declare these in pyproject.toml"
 
 
