@@ -54,7 +54,7 @@ def broken_apps(seen: Observation) -> Iterator[Finding]:
         if app["crashes"]:
             number = "a handler" if app["crashes"] == 1 else f"{app['crashes']} calls of handlers"
             text = f"controller {name}: {number} failed, the last with {app['last_crash']}"
-            yield Finding("handler-failed", name, text, "with the whole traceback: sdnlab events")
+            yield Finding("handler-failed", name, text, f"with the whole traceback: {looked}")
 
 
 def mute_controllers(seen: Observation) -> Iterator[Finding]:
