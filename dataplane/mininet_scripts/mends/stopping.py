@@ -73,7 +73,7 @@ class _Leftovers:
 
 def _cleaner(bridges: list[str], devices: list[str]) -> subprocess.Popen[bytes]:
     """The process that deletes them."""
-    words = ["ovs-vsctl", "--no-wait"]
+    words = ["ovs-vsctl", "--timeout=10"]  # it waits until the devices can go
     for bridge in bridges:
         words += ["--", "--if-exists", "del-br", bridge]
     script = ('"$@"; ' if bridges else "") + "exec ip -force -batch -"

@@ -14,6 +14,15 @@ from dataplane.mininet_scripts.mends.telling import say_once
 
 _PATIENCE = 20.0
 """Timeout in seconds for Open vSwitch to start."""
+_ASKED_WITHIN = 1.0
+"""Timeout in seconds for a switch whose flows were deleted to ask its controller again."""
+
+
+def _asks_controller(bridge: str) -> bool:
+    """Whether a bridge has a flow that sends what no other flow matches to its controller."""
+    words = ["ovs-appctl", "bridge/dump-flows", bridge]
+    flows = subprocess.run(words, capture_output=True, text=True, check=False).stdout
+    return any("priority=0,actions=CONTROLLER" in flow for flow in flows.splitlines())
 
 
 def wait_for_database() -> None:
@@ -37,7 +46,19 @@ def apply() -> None:
             say_once("switches don't get namespaces of their own: one Open vSwitch has all of them")
         original(self, name, failMode, "user", *args, **params)
 
+    dpctl = node.OVSSwitch.dpctl
+
+    def dpctl_and_asked(self: Any, *args: Any) -> Any:
+        asks = bool(args) and args[0] == "del-flows" and _asks_controller(self.name)
+        result = dpctl(self, *args)
+        if asks:  # its controller adds that flow again; what comes before is lost
+            deadline = time.monotonic() + _ASKED_WITHIN
+            while not _asks_controller(self.name) and time.monotonic() < deadline:
+                time.sleep(0.01)
+        return result
+
     node.OVSSwitch.__init__ = init
+    node.OVSSwitch.dpctl = dpctl_and_asked
     node.OVSSwitch.setup = classmethod(_setup)
     node.UserSwitch = _user_switch()
     node.IVSSwitch = _ivs_switch()
