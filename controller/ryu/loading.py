@@ -98,7 +98,10 @@ def failed(app: str, file: str, error: BaseException) -> LoadFailed:
         where = error.filename or file
         old = python2.recognise(where)
         if old is not None:
-            remedy = "convert it: --fix-py2 runs a converted copy; ryu itself runs on Python 3 only"
+            remedy = (
+                "convert it: ryu-manager's option --fix-py2 runs a converted copy; "
+                "in a topology file: controllers: {NAME: {apps: [FILE], options: [--fix-py2]}}"
+            )
             return LoadFailed(app, file, f"{where}: {old}", trace, remedy)
         return LoadFailed(app, file, f"{where}: line {error.lineno}: syntax error: {error.msg}", trace, None)
     if isinstance(error, ImportError):

@@ -39,7 +39,9 @@ def packet_act(check: Sent, visit: Visit) -> Judgement:
             break
         visit.rest(0.1)
     findings: list[Finding] = [
-        finding(f"at {host}", f"it came {_times(number)}", others.get(host, []))
+        finding(
+            f"at {host}", f"it came {_times(number)}" if number else "it never came", others.get(host, [])
+        )
         for host, number in wrong.items()
     ]
     return judged(findings, len(counts))
@@ -129,4 +131,4 @@ def _right(check: Sent, number: int) -> bool:
 
 
 def _times(number: int) -> str:
-    return {0: "never", 1: "once", 2: "twice"}.get(number, f"{number} times")
+    return {1: "once", 2: "twice"}.get(number, f"{number} times")
