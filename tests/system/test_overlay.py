@@ -127,8 +127,9 @@ def test_the_mesh_counts_what_it_carried(two: CommandLine) -> None:
 
     before = carried()
     two("exec", "blue1", "--", "ping", "-c5", "-i0.01", "10.0.0.3")
-    until(lambda: carried()["blue", "d1", "d2"] >= before["blue", "d1", "d2"] + 5, "five packets counted")
-    assert carried()["blue", "d2", "d1"] >= before["blue", "d2", "d1"] + 5
+    # Open vSwitch adds up what its datapath counted flow by flow, so one direction may be behind the other
+    ways = (("blue", "d1", "d2"), ("blue", "d2", "d1"))
+    until(lambda: all(carried()[way] >= before[way] + 5 for way in ways), "five packets counted each way")
     assert "NETWORK" in two("overlay").stdout
 
 
