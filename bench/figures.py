@@ -36,6 +36,32 @@ class Ratio:
         return self.value >= self.target if self.at_least else self.value <= self.target
 
 
+@dataclass(frozen=True)
+class Growth:
+    """How ``what`` (in ``unit``) grows with ``size``: points of size and value, by size."""
+
+    what: str
+    size: str
+    points: tuple[tuple[int, float], ...]
+    unit: str = "s"
+
+    def as_mermaid(self) -> str:
+        """A line chart that Markdown viewers with Mermaid draw."""
+        sizes = ", ".join(str(size) for size, _ in self.points)
+        values = ", ".join(f"{value:.3g}" for _, value in self.points)
+        return "\n".join(
+            [
+                "```mermaid",
+                "xychart-beta",
+                f'  title "{self.what}"',
+                f'  x-axis "{self.size}" [{sizes}]',
+                f'  y-axis "{self.unit}"',
+                f"  line [{values}]",
+                "```",
+            ]
+        )
+
+
 @dataclass
 class Figure:
     """One measurement's result. ``notes`` say what a reader must know to judge it."""
@@ -44,6 +70,7 @@ class Figure:
     rows: list[Row] = field(default_factory=list)
     ratios: list[Ratio] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    growths: list[Growth] = field(default_factory=list)
 
     def row(self, name: str, samples: Sequence[float], unit: str = "s", note: str = "") -> Row:
         """Add a row and give it back."""
@@ -78,6 +105,9 @@ class Figure:
                 for r in self.ratios
             ],
             "notes": self.notes,
+            "growths": [
+                {"what": g.what, "size": g.size, "unit": g.unit, "points": g.points} for g in self.growths
+            ],
         }
 
 
@@ -106,5 +136,7 @@ def text(figure: Figure) -> str:
         kind = "at least" if ratio.at_least else "at most"
         verdict = "reached" if ratio.reached else "**not reached**"
         lines.append(f"| {ratio.name} | {number(ratio.value)} | {kind} {number(ratio.target)} | {verdict} |")
+    for growth in figure.growths:
+        lines += ["", growth.as_mermaid()]
     lines += [""] + [f"- {note}" for note in figure.notes] + ([""] if figure.notes else [])
     return "\n".join(lines)

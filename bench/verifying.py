@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench import cogentco, ours
-from bench.figures import Figure, Row
+from bench.figures import Figure, Growth, Row
 
 NETWORKS = ("Abilene", "Belnet2010", "Geant2012", "Uninett2010", "Cogentco")
 """Of the Topology Zoo, by size."""
@@ -66,14 +66,17 @@ def measure(runs: int) -> list[Figure]:
     """Each network in turn; the largest takes a minute a run."""
     folder = cogentco.find().parent
     figure = Figure("Prove all pairs, with no link and with any one link cut, on one core")
+    sizes: list[tuple[int, float]] = []
     for name in NETWORKS:
         some = [once(folder / f"{name}.graphml") for _ in range(min(runs, 3))]
         about = "{switches} switches, {links} links, {flows:,} flows".format(**some[0])
         figure.row(f"{name}: {about}: no cut", [one["whole"] for one in some])
         figure.row("… and any one link cut, at once and after the controller", [one["cuts"] for one in some])
         total = figure.row("… together", [one["whole"] + one["cuts"] for one in some])
+        sizes.append((int(some[0]["switches"]), total.median))
         figure.row("… check again after one changed flow", [1000 * one["recheck"] for one in some], "ms")
     limit = Row("a minute", (SECONDS,))
     figure.within("Cogentco, all pairs and all single cuts, in minutes", total, limit, 1)
+    figure.growths.append(Growth("All pairs, and any one link cut", "switches", tuple(sizes)))
     figure.notes.append("Seconds are of processor time; one host is at each switch, all in one network.")
     return [figure]
