@@ -6,7 +6,7 @@ from dataplane.fabric.mirrors import Mirrors
 from dataplane.fabric.switches import Switches
 from dataplane.fabric.wires import Wires
 from dataplane.plan.lab import Plan
-from dataplane.plan.wiring import Wiring, wiring
+from dataplane.plan.wiring import Wiring, wiring, with_near_ends
 
 
 class Outages:
@@ -36,21 +36,21 @@ class Outages:
         possible."""
         old, new = self.wiring(plan), wiring(plan, links, switches)
         try:
-            self._rewire(old, new)
+            self._rewire(plan, old, new)
         except Exception:
             try:
-                self._rewire(new, old)
+                self._rewire(plan, new, old)
             except Exception as error:  # the first error is the important one, which is raised
                 print(f"while a change of links was undone: {error!r}", flush=True)
             raise
         self.links, self.switches = links, switches
 
-    def _rewire(self, old: Wiring, new: Wiring) -> None:
+    def _rewire(self, plan: Plan, old: Wiring, new: Wiring) -> None:
         self._wires.set_ends(new.down - old.down, False)
         # Set the devices up before a returning switch adds them as ports.
         risen = old.down - new.down
         self._wires.set_ends(risen, True)
-        self._wires.await_carriers(risen)
+        self._wires.await_carriers(with_near_ends(plan, risen))
         self._switches.set_ports(old.ports, new.ports)
         for switch in new.ports.keys() - old.ports.keys():
             self._mirrors.resume(switch)

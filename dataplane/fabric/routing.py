@@ -24,7 +24,7 @@ import time
 from collections.abc import Iterable, Mapping
 
 from dataplane.netlink.overlay import Hop, delete_route, set_route
-from dataplane.netlink.route import NetlinkError, Request, Socket
+from dataplane.netlink.route import NetlinkError, Request, Socket, notice_carrier
 from dataplane.plan.routes import Change, Routes, changes, routes
 from dataplane.plan.underlay import UnderlayPlan
 from dataplane.sandbox.namespaces import Namespace, run_in, write_settings
@@ -32,8 +32,9 @@ from dataplane.sandbox.namespaces import Namespace, run_in, write_settings
 RTMGRP_LINK = 1
 SIOCGIFFLAGS = 0x8913
 IFF_UP_RUNNING = 0x1 | 0x40
-CARRIER_PATIENCE = 0.3
-"""Seconds to wait for a carrier. A user may have set the other end down by hand."""
+CARRIER_PATIENCE = 1.5
+"""Seconds to wait for a carrier: kernels before 6.8 may take one. A user may have set the other end down by
+hand."""
 GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 """The kernel's error for a route whose device went down: the kernel has already deleted the route."""
 FORWARD = {
@@ -90,6 +91,8 @@ class Routing:
             if link.name not in links_down
             for end in (link.a, link.b)
         ]
+        for node, device in ends:
+            self._netlink[node].run([notice_carrier(device)], GONE)
         deadline = time.monotonic() + patience
         while not all(self._is_up(*end) for end in ends) and time.monotonic() < deadline:
             time.sleep(0.002)
@@ -165,12 +168,15 @@ def is_up(stream: socket.socket, device: str) -> bool:
     return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP_RUNNING == IFF_UP_RUNNING)
 
 
-def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> None:
-    """Wait until all these devices have a carrier, or until the time (seconds) is over.
+def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> bool:
+    """Wait until all these devices have a carrier, or until the time (seconds) is over; whether they have.
 
     A wire gets its carrier a moment after it is set up. Runs in the devices' network namespace.
     """
     deadline = time.monotonic() + patience
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
-        while not all(is_up(stream, device) for device in devices) and time.monotonic() < deadline:
+        while not all(is_up(stream, device) for device in devices):
+            if time.monotonic() >= deadline:
+                return False
             time.sleep(0.002)
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from functools import partial
@@ -11,7 +12,7 @@ from itertools import groupby
 
 from dataplane.change.operations import End as Device
 from dataplane.fabric.hosts import Hosts
-from dataplane.fabric.routing import await_carrier
+from dataplane.fabric.routing import CARRIER_PATIENCE, await_carrier
 from dataplane.fabric.spaces import Spaces
 from dataplane.hosts import interface
 from dataplane.netlink.overlay import move_device
@@ -23,6 +24,7 @@ from dataplane.netlink.route import (
     add_bridge,
     add_veth,
     delete_link,
+    notice_carrier,
     set_index,
     set_link,
 )
@@ -33,6 +35,8 @@ from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import run_in
 
 BRIDGE = "mgmt0"
+NOTICED = 80
+"""Devices whose carriers a kernel notices in a second, at least."""
 GONE = frozenset({errno.ENODEV})
 """The kernel's error for a device that is already deleted: a pair is deleted with either end."""
 
@@ -80,6 +84,8 @@ class Wires:
             )
         self._spaces.deafen_ports([end for wire in wires for end in (wire.near, wire.far)])
         self._raise_ends(wire.far for wire in wires)
+        # The far ends work now; the near ones were up before they had a carrier.
+        self._notice_carriers((wire.near.netns, wire.near.device) for wire in wires)
         for wire in wires:
             # Each direction of a wire is shaped at the device where it leaves a switch or a host.
             for end in (wire.near, wire.far) if wire.shaping else ():
@@ -123,6 +129,7 @@ class Wires:
         index = there.netlink.index_of(new.far.device)
         shaping = qdiscs(index, new.shaping) if new.shaping else []
         there.netlink.run([*shaping, set_index(index, True)])
+        self._notice_carriers([(new.near.netns, new.near.device)])
 
     def remove(self, wire: WirePlan) -> None:
         """Delete a pair of devices."""
@@ -136,6 +143,21 @@ class Wires:
             self._spaces[netns].netlink.run([set_link(device, up)], gone)
 
     def await_carriers(self, ends: Iterable[Device]) -> None:
-        """Wait until devices that were set up have a carrier, for ``routing.CARRIER_PATIENCE`` at most."""
-        for netns, some in groupby(sorted(ends), lambda end: end[0]):
-            run_in(self._spaces[netns].fd, partial(await_carrier, [device for _, device in some]))
+        """Wait until packets pass devices that were set up, for a time at most that kernels need to notice
+        so many carriers."""
+        waiting = sorted(ends)
+        deadline = time.monotonic() + CARRIER_PATIENCE + len(waiting) / NOTICED
+        for netns, some in groupby(waiting, _netns_of):
+            space, devices = self._spaces[netns], [device for _, device in some]
+            if not run_in(space.fd, partial(await_carrier, devices, 0.0)):
+                self._notice_carriers((netns, device) for device in devices)
+                run_in(space.fd, partial(await_carrier, devices, deadline - time.monotonic()))
+
+    def _notice_carriers(self, ends: Iterable[Device]) -> None:
+        # One at a time: the answers to many would not fit in the socket's buffer.
+        for netns, device in ends:
+            self._spaces[netns].netlink.run([notice_carrier(device)], GONE)
+
+
+def _netns_of(end: Device) -> str:
+    return end[0]

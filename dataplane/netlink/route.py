@@ -31,10 +31,11 @@ from linux.netlink import (
 )
 from wire.mac import mac_octets
 
-RTM_NEWLINK, RTM_DELLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE = 16, 17, 20, 21, 24
+RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_NEWADDR, RTM_DELADDR, RTM_NEWROUTE = 16, 17, 18, 20, 21, 24
 RTM_NEWQDISC, RTM_DELQDISC, RTM_NEWTCLASS = 36, 37, 40
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_MASTER, IFLA_LINKINFO = 1, 3, 4, 10, 18
 IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 28, 31, 32
+IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 1 << 3
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_INET6_ADDR_GEN_MODE = 8
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
@@ -126,6 +127,16 @@ def set_link(name: str, up: bool) -> Request:
 def set_index(index: int, up: bool) -> Request:
     """Set a device (by index; 1 is every namespace's lo) up or down."""
     return Request(RTM_NEWLINK, 0, ifinfo(index, IFF_UP if up else 0, IFF_UP), f"set device {index}")
+
+
+def notice_carrier(name: str) -> Request:
+    """Let the kernel act at once on a carrier that a device has got; until then it drops what is sent there.
+
+    The kernel works such events off in the background (net/core/link_watch.c), a hundred devices at a time,
+    and may wait for a second between two times. Since Linux 6.8, a question about a device comes first.
+    """
+    payload = ifinfo() + string(IFLA_IFNAME, name) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+    return Request(RTM_GETLINK, 0, payload, f"look at {name}")
 
 
 def delete_link(name: str) -> Request:

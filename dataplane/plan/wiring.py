@@ -24,6 +24,14 @@ def wire_name(host: str, switch: str) -> str:
     return f"{host}-{switch}"
 
 
+def with_near_ends(plan: Plan, far: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+    """These ends, with the near ends of hosts' and functions' wires of which they are the far ends: those
+    lose and get their carrier with them."""
+    wires = [host.wire for host in plan.hosts] + [w for instance in plan.instances for w in instance.wires]
+    near = {(w.near.netns, w.near.device) for w in wires if (w.far.netns, w.far.device) in far}
+    return far | near
+
+
 def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]) -> Wiring:
     """The state of a lab in which these links (and hosts' wires) are cut and these switches have failed.
 

@@ -153,7 +153,12 @@ def come_up(site: Site, parts: Parts) -> list[str]:
     def doubt(controller: str) -> Callable[[], str]:
         return Lasting(lambda: parts.health.why_no_answer(None, controller), HUNG_PATIENCE)
 
-    stages.run("programming", lambda: site.controllers.wait_programmed(PROGRAM_TIMEOUT, doubt))
+    def programmed() -> None:
+        site.controllers.wait_programmed(PROGRAM_TIMEOUT, doubt)
+        # What hosts sent before (router solicitations, say) was dropped by empty tables, which are cached.
+        parts.net.forget_worked_out()
+
+    stages.run("programming", programmed)
     problems = stages.run("functions", functions.result) if topology.functions else []
     return problems + (stages.run("hosts", coming_hosts.result) if hosts.take_time(topology.hosts) else [])
 

@@ -468,3 +468,18 @@ def test_a_row_longer_than_one_translation_is_carried(tmp_path: Path) -> None:
         assert "all 4 of 4 pairs proven" in started.stdout, started.stdout + started.stderr
     finally:
         line("down", "--all", code=None)
+
+
+def test_many_hosts_are_reached_as_soon_as_the_lab_is_up(tmp_path: Path) -> None:
+    """The kernel notices a hundred carriers at a time, and then may rest for a second; and switches remember
+    that they dropped what hosts sent before there were tables."""
+    file = tmp_path / "many.yaml"
+    file.write_text(f"switches: [s1]\nhosts: {{{', '.join(f'h{n}: s1' for n in range(1, 201))}}}\n")
+    line = of_an_owner_of_its_own()
+    started = line("up", str(file), "-d", code=None)
+    try:
+        if started.returncode == 3:
+            pytest.skip(started.stderr.strip())
+        assert "by packets 200 of 200 hosts" in started.stdout, started.stdout + started.stderr
+    finally:
+        line("down", "--all", code=None)

@@ -76,6 +76,12 @@ def test_nothing_is_asked_for_an_unshaped_wire() -> None:
     assert qdiscs(5, Shaping()) == []
 
 
+def test_a_question_about_a_device_names_it_and_wants_no_statistics() -> None:
+    message = decode(ifinfmsg, rt.notice_carrier("h1-eth0"))
+    assert message["header"]["type"] == rt.RTM_GETLINK
+    assert message.get_attr("IFLA_IFNAME") == "h1-eth0" and message.get_attr("IFLA_EXT_MASK") == 8
+
+
 def test_only_the_last_of_a_batch_asks_for_an_answer() -> None:
     data = rt.encode([rt.set_index(1, True), rt.set_index(2, False)], 3)
     first = struct.unpack_from("=IHHII", data)

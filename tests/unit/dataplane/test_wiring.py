@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataplane.plan.lab import plan
-from dataplane.plan.wiring import link_states, wiring
+from dataplane.plan.wiring import link_states, wiring, with_near_ends
 from tests.unit.dataplane.labs import line
 
 NONE: frozenset[str] = frozenset()
@@ -39,6 +39,11 @@ def test_at_a_failed_switch_only_its_own_ends_are_down() -> None:
 def test_a_hosts_wire_is_unplugged_at_the_switch() -> None:
     state = wiring(plan(line(2)), frozenset({"h1-s1"}), NONE)
     assert state.down == {("domain-d1", "s1-eth1")}
+
+
+def test_a_far_end_that_gets_a_carrier_gives_one_to_the_near_end() -> None:
+    ends = frozenset({("domain-d1", "s1-eth1"), ("domain-d2", "s2-eth2")})
+    assert with_near_ends(plan(line(3, 3)), ends) == ends | {("h1", "h1-eth0")}
 
 
 def test_link_states_tell_cut_links_and_those_of_failed_switches() -> None:
