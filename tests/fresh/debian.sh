@@ -1,15 +1,20 @@
 #!/usr/bin/env bash
-# Proves the two commands of the README on a machine that has nothing yet: a Debian 12 made by
-# debootstrap in a temporary folder, with this project's HEAD in it.
+# Proves the two commands of the README on a machine that has nothing yet: a Debian made by debootstrap
+# in a temporary folder, with this project's HEAD in it.
 #
-#   tests/fresh/debian12.sh [--test] [--shell] [--keep FOLDER]
+#   tests/fresh/debian.sh [--release bookworm|trixie] [--test] [--tiers 'unit switch'] [--oldest]
+#                         [--shell] [--keep FOLDER]
 #
-#   --test         also run ./sdnlab test in it (some minutes more)
-#   --shell        a shell in it at the end, to look around
-#   --keep FOLDER  bootstrap into FOLDER and keep it; when it is there already, use it as it is
+#   --release NAME  bookworm is Debian 12, the default; trixie is Debian 13
+#   --test          also run ./sdnlab test in it (some minutes more)
+#   --tiers LIST    instead, only these folders of tests/
+#   --oldest        before the tests, install the oldest version of each dependency that pyproject.toml
+#                   allows (uv's --resolution lowest-direct); without it, pip has taken the newest
+#   --shell         a shell in it at the end, to look around
+#   --keep FOLDER   bootstrap into FOLDER and keep it; when it is there already, use it as it is
 #
 # Needs root, debootstrap, git, about 1.5 GB in $TMPDIR, a Debian mirror and a Python package index.
-# The mirror is the one this machine's apt uses for bookworm, else debootstrap's own default; MIRROR=URL
+# The mirror is the one this machine's apt uses for Debian's main archive, else debootstrap's own default; MIRROR=URL
 # names another. PIP_*, SSL_CERT_FILE and *_proxy of the caller hold inside, too.
 #
 # Everything happens in private mount, PID, IPC and UTS namespaces, with a /dev, /proc and /sys of its
@@ -17,20 +22,24 @@
 # forbids user namespaces, which labs of ordinary users need, below a chroot.
 set -euo pipefail
 
-die() { printf 'debian12.sh: %s\n' "$*" >&2; exit 2; }
+die() { printf 'debian.sh: %s\n' "$*" >&2; exit 2; }
 step() { printf '\n=== %s\n' "$*"; }
 
 arguments=("$@")
-tests='' shell='' keep=''
+release=bookworm tests='' tiers='' oldest='' shell='' keep=''
 while [ $# -gt 0 ]; do
     case $1 in
+        --release) release=${2:?--release wants bookworm or trixie}; shift ;;
         --test) tests=yes ;;
+        --tiers) tiers=${2:?--tiers wants names of folders in tests/}; shift ;;
+        --oldest) oldest=yes ;;
         --shell) shell=yes ;;
         --keep) keep=${2:?--keep wants a folder}; shift ;;
         *) die "unknown argument $1" ;;
     esac
     shift
 done
+case $release in bookworm | trixie) ;; *) die "unknown release $release; allowed: bookworm, trixie" ;; esac
 
 if [ -z "${FRESH_INSIDE-}" ]; then # not yet in namespaces of our own
     [ "$(id -u)" -eq 0 ] || die "needs root (debootstrap and mounts)"
@@ -56,10 +65,10 @@ root=$FRESH_ROOT
 if [ ! -e "$root/etc/debian_version" ]; then
     # shellcheck disable=SC2016 # apt fills these in
     mirror=${MIRROR-$(apt-get indextargets --format '$(CODENAME) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' \
-        2>/dev/null | sed -n 's/^bookworm main //p' | head -n 1)}
-    step "debootstrap (minimal Debian 12)"
+        2>/dev/null | sed -nE 's/^(bookworm|trixie) main //p' | head -n 1)}
+    step "debootstrap (minimal Debian $release)"
     # The packages that a network installation of Debian has, too: names and certificates.
-    debootstrap --variant=minbase --include=ca-certificates bookworm "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
+    debootstrap --variant=minbase --include=ca-certificates "$release" "$root" ${mirror:+"$mirror"} >"$root.log" 2>&1 ||
         { tail -n 20 "$root.log"; rm -f "$root.log"; die "debootstrap failed"; }
     rm -f "$root.log"
 fi
@@ -110,6 +119,15 @@ run() {
 
 run ./sdnlab demo
 run ./sdnlab demo
+if [ -n "$tiers$oldest" ]; then
+    run .venv/bin/python -m pip -q --disable-pip-version-check install -e '.[test]' uv
+    if [ -n "$oldest" ]; then run .venv/bin/uv pip install --resolution lowest-direct -e '.[test]'; fi
+    run .venv/bin/python -m pip --disable-pip-version-check list
+    run .venv/bin/python --version
+    run ovs-vswitchd --version
+fi
+if [ -n "$oldest" ]; then run ./sdnlab demo; fi
+for tier in $tiers; do run .venv/bin/pytest -q -n 2 "tests/$tier"; done
 if [ -n "$tests" ]; then run ./sdnlab test; fi
 
 step "what is left running"
