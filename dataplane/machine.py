@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 
+from dataplane import facts
+from dataplane.facts import NOT_TUN, TUN
 from dataplane.netlink.overlay import add_vxlan
 from dataplane.netlink.route import End, Socket, add_bridge, add_veth, delete_link
 from dataplane.netlink.shaping import qdiscs
@@ -28,10 +30,9 @@ from dataplane.sandbox.errors import SandboxError
 from topologies.model.topology import Shaping, Topology
 
 OLDEST_OVS = (2, 17)
-TUN = Path("/dev/net/tun")
 _TUN_DEVICE = os.makedev(10, 200)  # Linux, Documentation/admin-guide/devices.txt
-_NOT_TUN = "it is another device, or a file"
 PROBE_SECONDS = 10.0
+NOT_KNOWN = facts.System()
 SEARCH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
 
 
@@ -51,6 +52,7 @@ class Machine:
     ovs: tuple[int, int] | None = None
     open_files: int = 1 << 20
     memory: int = 1 << 40
+    system: facts.System = NOT_KNOWN
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,12 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
     def lack(what: str, needed: str, remedy: str) -> None:
         lacks.append(Lack(what, needed, remedy))
 
-    install = "install it: sudo apt-get install openvswitch-switch"
+    def mended(fact: str, answer: str = "") -> str:
+        return facts.remedy(fact, answer, machine.system)
+
     for program in ("ovsdb-server", "ovs-vswitchd"):
         if program not in machine.programs:
-            lack(f"{program} is not installed", "the switches", install)
+            lack(f"{program} is not installed", "the switches", mended("open vswitch"))
     if machine.ovs is not None and machine.ovs < OLDEST_OVS:
         have = ".".join(map(str, machine.ovs))
         lack(f"Open vSwitch {have} is too old", "the switches", "2.17 or newer is needed, as in Ubuntu 22.04")
@@ -106,32 +110,32 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
         lack(
             f"{TUN} can't be used ({machine.tun})",
             "Open vSwitch's userspace datapath",
-            _tun_remedy(machine.tun),
+            mended("tun", machine.tun),
         )
-    for kind, answer, option in (("veth", machine.veth, "VETH"), ("bridge", machine.bridge, "BRIDGE")):
+    for kind, answer in (("veth", machine.veth), ("bridge", machine.bridge)):
         if answer:
             needed = "the wires" if kind == "veth" else "the management network"
-            lack(f"this kernel has no {kind} devices ({answer})", needed, _module_remedy(kind, option))
+            lack(f"this kernel has no {kind} devices ({answer})", needed, mended(kind))
     shaped = list(_wires(topology))
     limited = [name for name, shaping in shaped if shaping.bandwidth is not None]
     if machine.tbf and limited:
         what = f"this kernel has no tbf queueing discipline ({machine.tbf})"
-        lack(what, f"the bandwidth of {_some(limited)}", _module_remedy("sch_tbf", "NET_SCH_TBF"))
+        lack(what, f"the bandwidth of {_some(limited)}", mended("tbf"))
     emulated = [name for name, shaping in shaped if shaping.delay or shaping.loss]
     if machine.netem and emulated:
         what = f"this kernel has no netem queueing discipline ({machine.netem})"
-        remedy = _module_remedy("sch_netem", "NET_SCH_NETEM") + ", or take delay and loss out of the file"
+        remedy = mended("netem") + ", or take delay and loss out of the file"
         lack(what, f"the delay or loss of {_some(emulated)}", remedy)
     if machine.vxlan:
         what = f"this kernel has no vxlan devices ({machine.vxlan})"
-        lack(what, "the tunnels between domains", _module_remedy("vxlan", "VXLAN"))
+        lack(what, "the tunnels between domains", mended("vxlan"))
     files, memory = estimate(topology)
     if machine.open_files < files:
         what = f"only {machine.open_files} files may be open (ulimit -Hn)"
-        lack(what, f"about {files} in this lab", f"raise the limit: sudo prlimit --pid $$ --nofile={files}")
+        lack(what, f"about {files} in this lab", facts.RAISE_FILES.format(files=files))
     if machine.memory < memory:
         what = f"only {machine.memory >> 20} MB of memory are free"
-        lack(what, f"about {memory >> 20} MB in this lab", "stop something, or take a smaller topology")
+        lack(what, f"about {memory >> 20} MB in this lab", facts.SMALLER)
     return lacks
 
 
@@ -145,21 +149,6 @@ def estimate(topology: Topology) -> tuple[int, int]:
 
 def _some(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _module_remedy(module: str, option: str) -> str:
-    return (
-        f"sudo modprobe {module} (Ubuntu: first sudo apt-get install linux-modules-extra-$(uname -r)); "
-        f"a kernel built without CONFIG_{option} cannot have it"
-    )
-
-
-def _tun_remedy(answer: str) -> str:
-    if "No such" in answer:
-        return "sudo modprobe tun (in a container: --device /dev/net/tun)"
-    if answer == _NOT_TUN:
-        return f"sudo rm {TUN}, then sudo mknod -m 0666 {TUN} c 10 200 (in a container: --device {TUN})"
-    return f"sudo chmod 0666 {TUN} (the usual mode), or run sdnlab as root"
 
 
 # The edge: trying
@@ -194,7 +183,8 @@ def probe(topology: Topology | None = None, inside: bool = False) -> Machine:
         programs=programs,
         ovs=_ovs_version() if "ovs-vswitchd" in programs else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],
-        memory=_free_memory(),
+        memory=free_memory(),
+        system=distribution(),
     )
 
 
@@ -224,7 +214,7 @@ def try_out(kind: str) -> str:
         if kind == "tun":
             descriptor = os.open(TUN, os.O_RDWR | os.O_CLOEXEC)
             try:
-                return "" if os.fstat(descriptor).st_rdev == _TUN_DEVICE else _NOT_TUN
+                return "" if os.fstat(descriptor).st_rdev == _TUN_DEVICE else NOT_TUN
             finally:
                 os.close(descriptor)
         netlink = Socket()
@@ -258,7 +248,15 @@ def _ovs_version() -> tuple[int, int] | None:
     return None
 
 
-def _free_memory() -> int:
+def distribution() -> facts.System:
+    """The distribution that this machine runs; not known without an os-release(5)."""
+    with contextlib.suppress(OSError, ValueError):
+        return facts.system(Path("/etc/os-release").read_text(encoding="utf-8"))
+    return NOT_KNOWN
+
+
+def free_memory() -> int:
+    """Bytes of memory that a lab may take."""
     with contextlib.suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):

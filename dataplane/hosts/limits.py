@@ -11,14 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dataplane.facts import LIMITS
 from dataplane.hosts.cgroups import Group, LabGroups, Limits, NoGroups, of_process
 from dataplane.hosts.driver import HostError, Lack
 from dataplane.hosts.overload import Watcher
 
 if TYPE_CHECKING:
     from topologies.model.hosts import Resources
-
-REMEDY = "run sdnlab as root, or give it a control group of its own: systemd-run --user --scope sdnlab ..."
 
 
 def limits_of(resources: Resources) -> Limits:
@@ -49,7 +48,7 @@ def lacks(hosts: Iterable[tuple[str, Resources]]) -> list[Lack]:
         limits = limits_of(resources)
         required = resources.limits == "required" and limits.controllers()
         if required and (why := why_no_limits(limits)):
-            return [Lack(f"limits can't be enforced ({why})", f"host {name}, which requires them", REMEDY)]
+            return [Lack(f"limits can't be enforced ({why})", f"host {name}, which requires them", LIMITS)]
     return []
 
 
@@ -132,8 +131,8 @@ class HostLimits:
             if not asked.controllers():
                 return Limited(host)
             if resources.limits == "required":
-                raise HostError(f"the limits of {host} can't be enforced: {error}", REMEDY) from None
-            self._tell(host, f"the limits of {host} are not enforced: {error}; {REMEDY}")
+                raise HostError(f"the limits of {host} can't be enforced: {error}", LIMITS) from None
+            self._tell(host, f"the limits of {host} are not enforced: {error}; {LIMITS}")
             return Limited(host, unlimited=str(error))
         self._watcher.watch(host, group, limits)
         return Limited(host, group)

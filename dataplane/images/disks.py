@@ -9,6 +9,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataplane import facts
 from dataplane.images import qcow2
 from dataplane.images.errors import ImageError
 from dataplane.images.exported import is_path
@@ -16,7 +17,7 @@ from dataplane.images.qcow2 import BadDisk
 from dataplane.images.recipe import Say
 
 PROGRAM = "qemu-img"
-INSTALL = "sudo apt install qemu-utils"
+INSTALL = facts.remedy("qemu-img")
 CHECK_PATIENCE = 120.0
 """Seconds for the check of an image: it reads all tables, which is little, from a slow disk."""
 CHECK_MEMORY = 2 << 30

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataplane.facts import AS_ROOT, MORE_NAMESPACES, NO_APPARMOR, USERNS_CLONE
+
 
 class SandboxError(Exception):
     """The system refuses a sandbox. ``what`` is a text about the failed step; ``remedy`` says what helps."""
@@ -48,9 +50,8 @@ def system_facts() -> SystemFacts:
 def explain(stage: str, errno: int, facts: SystemFacts) -> tuple[str, str]:
     """(what failed, remedy) for an errno at a stage of entering a sandbox."""
     what = f"this system does not allow a sandbox: {stage} refused"
-    as_root = "or run sdnlab as root"
     if errno == errnos.ENOSPC or facts.max_user_namespaces == 0:
-        return what, f"sudo sysctl -w user.max_user_namespaces=15000, {as_root}"
+        return what, MORE_NAMESPACES
     if facts.container:
         return (
             what,
@@ -58,13 +59,10 @@ def explain(stage: str, errno: int, facts: SystemFacts) -> tuple[str, str]:
         )
     if errno in (errnos.EPERM, errnos.EACCES) and not facts.root:
         if facts.apparmor_restricts == 1:
-            return (
-                what,
-                f"sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu 24.04), {as_root}",
-            )
+            return what, NO_APPARMOR
         if facts.userns_clone == 0:
-            return what, f"sudo sysctl -w kernel.unprivileged_userns_clone=1, {as_root}"
-        return what, f"allow unprivileged user namespaces (a seccomp filter may forbid them), {as_root}"
+            return what, USERNS_CLONE
+        return what, f"allow unprivileged user namespaces (a seccomp filter may forbid them), {AS_ROOT}"
     if errno == errnos.EPERM:
         return what, "give root CAP_SYS_ADMIN here (in a container: --privileged)"
     if errno == errnos.EINVAL:

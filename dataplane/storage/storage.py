@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from dataplane import facts
 from dataplane.hosts.driver import Lack, Place
 from dataplane.plan.volumes import VolumeChange
 from dataplane.sandbox.namespaces import in_threads
@@ -33,7 +34,7 @@ def lacks(storage: Storage) -> list[Lack]:
     if not storage.used:
         return []
     lacking = [
-        Lack(f"{program} is not installed", "volumes", f"install it: sudo apt-get install {package}")
+        Lack(f"{program} is not installed", "volumes", facts.install(package)("", facts.System()))
         for program, package in plan.PROGRAMS.items()
         if shutil.which(program, path=plan.SEARCH) is None
     ]

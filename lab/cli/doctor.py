@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-from typing import Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,25 +13,25 @@ from lab.cli.say import Paint, out, out_json, paint
 from lab.failure import Exit
 from lab.messages.lab import FindingState
 
-_PROGRAMS = {
-    "qemu-system-x86_64": "virtual machines",
-    "runc": "containers",
-    "haproxy": "load balancers",
-    "nft": "firewalls",
-    "tcpdump": "captures",
-}
+if TYPE_CHECKING:
+    from dataplane.inventory import Entry
+    from dataplane.virtualization import Kind
+
+Machine = Annotated[bool, typer.Option("--machine", help="Ask about this machine, also while labs run.")]
 
 
-def doctor(name: LabArgument = None, lab: Lab = None, json: Json = False) -> None:
+def doctor(name: LabArgument = None, lab: Lab = None, machine: Machine = False, json: Json = False) -> None:
     """Find out why a lab doesn't do what you expect: what is wrong, where, and what to do.
 
     It knows switches without a controller, controllers that crashed or don't answer, storms in loops, and
-    flows that send nowhere. Without a running lab, it says what this machine offers.
+    flows that send nowhere. Without a running lab, or with --machine, it says what this machine has
+    and lacks, what each lack costs, and what mends it. (Once after each boot it takes some seconds: it tries
+    whether KVM works.)
 
-    Exits 1 if something is wrong.
+    Exits 1 if something is wrong with a lab, 3 if this machine lacks what every lab needs.
     """
     named = one_of(name, lab)
-    if named is None and not holders.running():
+    if machine or (named is None and not holders.running()):
         raise typer.Exit(_machine(json))
     api = client(named)
     answer: list[FindingState] = api.get("/doctor")
@@ -57,47 +57,37 @@ def findings(answer: list[FindingState], lab: str, p: Paint) -> str:
 
 
 def _machine(as_json: bool) -> int:
-    """Say what this machine offers; the exit code."""
-    import topologies
-    from dataplane import machine
+    """Say what this machine has and lacks; the exit code."""
+    from dataplane import inventory
 
-    probed = machine.probe(None)
-    lacks = machine.missing(probed, topologies.loads("{switches: [s1], hosts: {h1: s1}}"))
-    there = {program: bool(shutil.which(program, path=machine.SEARCH)) for program in _PROGRAMS}
-    version = ".".join(map(str, probed.ovs)) if probed.ovs is not None else ""
-    facts: dict[str, Any] = {
-        "open_vswitch": version,
-        "sandbox": probed.sandbox or "works",
-        "tun": probed.tun or "works",
-        "bandwidth": probed.tbf or "works",
-        "delay_and_loss": probed.netem or "works",
-        "tunnels": probed.vxlan or "works",
-        **{
-            _PROGRAMS[program]: "works" if has else f"{program} is not installed"
-            for program, has in there.items()
-        },
-        "lacks": [str(lack) for lack in lacks],
-    }
+    kind, entries = inventory.kind(), inventory.read()
     if as_json:
-        out_json(facts)
-        return Exit.MACHINE if lacks else Exit.OK
-    p = paint()
-    out(
-        p("this machine", "bold")
-        + (" lacks what every lab needs" if lacks else " runs labs")
-        + "; no lab is running"
-    )
-    for key, value in facts.items():
-        if key != "lacks":
-            word = (
-                p(value, "green")
-                if value == "works" or (key == "open_vswitch" and value)
-                else p(str(value) or "none", "yellow")
-            )
-            out(f"  {key.replace('_', ' '):<18} {word}")
-    for lack in lacks:
-        out(f"{p('!', 'red', 'bold')} {lack}")
-    return Exit.MACHINE if lacks else Exit.OK
+        out_json({"machine": asdict(kind), "facts": [asdict(entry) for entry in entries]})
+    else:
+        out(machine_text(kind, entries, paint()))
+    return Exit.MACHINE if unfit(entries) else Exit.OK
+
+
+def unfit(entries: list[Entry]) -> bool:
+    """Whether something lacks that every lab needs."""
+    return any(entry.needed and entry.there is False for entry in entries)
+
+
+def machine_text(kind: Kind, entries: list[Entry], p: Paint) -> str:
+    """The machine's kind and facts; below each lack what it costs, and what mends it."""
+    verdict = " lacks what every lab needs" if unfit(entries) else " runs labs"
+    lines = [p("this machine", "bold") + verdict, f"  it is {kind.text}"]
+    if kind.costs:
+        lines.append(f"    {kind.costs}")
+    width = max((len(entry.name) for entry in entries), default=0)
+    for entry in entries:
+        colour = {True: "green", False: "red" if entry.needed else "yellow", None: "dim"}[entry.there]
+        lines.append(f"  {entry.name:<{width}}  {p(entry.said, colour)}")
+        if entry.costs:
+            lines.append(f"    without it: {entry.costs}")
+        if entry.remedy:
+            lines.append(f"    to mend it: {entry.remedy}")
+    return "\n".join(lines)
 
 
 COMMANDS = {"doctor": doctor}

@@ -79,17 +79,18 @@ class ContainerHosts:
 
     def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
         """Programs, a kernel with overlays, and control groups where limits are required."""
+        from dataplane import facts
         from dataplane.hosts.container.entrance import find
         from dataplane.hosts.container.running import settings
         from dataplane.hosts.limits import lacks as lacks_of_limits
 
         lacks = [
-            Lack(f"{program} is not installed", needed, f"install it: sudo apt-get install {package}")
+            Lack(f"{program} is not installed", needed, facts.install(package)("", facts.System()))
             for program, (package, needed) in NEEDED.items()
             if find(program) is None
         ]
         if "overlay" not in Path("/proc/filesystems").read_text().split():
-            remedy = "sudo modprobe overlay"
+            remedy = facts.remedy("module overlay")
             lacks.append(Lack("this kernel has no overlay file system", "container hosts", remedy))
         return lacks + lacks_of_limits((host.name, settings(host)) for host in hosts)
 

@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[3]
 ENTER = "import sys; sys.path.insert(0, sys.argv.pop(1)); from dataplane.hosts.vm.client import main; main()"
 PROGRAM = "qemu-system-x86_64"
-INSTALL = "sudo apt install qemu-system-x86"
 QUESTION_PATIENCE = 1.0
 """Seconds that a question waits for a machine that is being started or changed."""
 OVERHEAD = 80 << 20
@@ -94,10 +93,13 @@ class VmHosts:
 
     def lacks(self, hosts: Sequence[Host]) -> list[Lack]:
         """QEMU, and memory."""
+        from dataplane import facts
+
         lacks = []
         some = ", ".join(host.name for host in hosts[:3]) + (", ..." if len(hosts) > 3 else "")
         if not has_qemu():
-            lacks.append(Lack(f"{PROGRAM} is not installed", f"the virtual machines ({some})", INSTALL))
+            needed_for = f"the virtual machines ({some})"
+            lacks.append(Lack(f"{PROGRAM} is not installed", needed_for, facts.remedy("qemu")))
         lacks += lacks_for_disks(hosts)
         free = available_memory()
         needed = sum(settings_of(host).memory + OVERHEAD for host in hosts)

@@ -54,7 +54,7 @@ def test_without_qemu_it_says_how_to_get_it(there: Callable[[int | None, bool], 
     there(None, False)
     (lack,) = VmHosts().lacks([machine("v1", 1 << 28)])
     assert lack.what == "qemu-system-x86_64 is not installed"
-    assert lack.remedy == "sudo apt install qemu-system-x86"
+    assert lack.remedy == "install it: sudo apt-get install qemu-system-x86"
 
 
 def test_too_little_memory_for_the_image_is_refused() -> None:
@@ -87,7 +87,7 @@ def test_a_machine_with_a_disk_needs_more(
     assert VmHosts().lacks(some[:1]) == []
     (lack,) = VmHosts().lacks(some)
     assert (lack.what, lack.needed) == ("qemu-img is not installed", "virtual machines with a disk (deb)")
-    assert lack.remedy == "sudo apt install qemu-utils"
+    assert lack.remedy == "install it: sudo apt-get install qemu-utils"
     assert VmHosts().patience(some[0]) < VmHosts().patience(some[1])
 
 
