@@ -167,12 +167,15 @@ def test_apply_changes_volumes_of_the_running_lab(lab: CommandLine, file: Path) 
 
 def test_a_kept_volume_is_there_in_the_next_lab(lab: CommandLine, file: Path) -> None:
     until(lambda: whole(lab), "both copies are current")
+    grown = volume(lab)["size"] + (8 << 20)
+    lab("volume", "grow", "data", f"{grown >> 20}MiB")
+    until(lambda: whole(lab), "both copies have grown")
     said(lab, "echo kept > /srv/kept")  # and not written out: the end of the lab does it
     lab("down")
     with running(file) as line:
         assert said(line, "cat /srv/kept") == "kept"
         assert whole(line)  # both were closed: nothing to rebuild
-        assert volume(line)["size"] == 48 << 20
+        assert volume(line)["size"] == grown
     records = {record: record.read_text() for record in file.parent.glob("disks/*.json")}
     assert len(records) == 2
     for record in records:
