@@ -16,8 +16,8 @@ from tests.system.zygote import Zygote
 
 SDNLAB = [sys.executable, "-c", "from lab.cli import main; main()"]
 PATIENCE = 120
-NOT_FORKED = ("up", "demo", "test")
-"""Commands whose processes live on as a lab's, or start others: these are started as a user's shell does."""
+NOT_FORKED = ("demo", "test")
+"""Commands that start others: these are started as a user's shell does."""
 
 
 @cache

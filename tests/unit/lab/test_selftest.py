@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+from importlib.util import cache_from_source
 from pathlib import Path
 
 import pytest
 
+from lab.cli import selftest
 from lab.cli.beside import Beside, raise_group
 from lab.cli.say import Paint
-from lab.cli.selftest import COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
+from lab.cli.selftest import COMPILED, COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
 from tests.waiting import until
 
 OUTPUT = """\
@@ -54,6 +56,27 @@ def test_what_only_computes_runs_beside_what_waits() -> None:
 def test_every_folder_of_tests_is_a_tier() -> None:
     folders = {path.parts[len(ROOT.parts) + 1] for path in (ROOT / "tests").rglob("test_*.py")}
     assert folders == set(TIERS)
+
+
+def test_no_process_of_a_run_compiles_what_another_did(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "wire").mkdir()
+    module = tmp_path / "wire" / "frame.py"
+    module.write_text("SIZE = 1\n", encoding="utf-8")
+    monkeypatch.setattr(selftest, "ROOT", tmp_path)
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    selftest.write_bytecode()
+    assert Path(cache_from_source(str(module))).is_file()
+    assert "PYTHONDONTWRITEBYTECODE" not in os.environ
+
+
+def test_the_packages_that_are_compiled_are_the_projects() -> None:
+    assert {*COMPILED} == {path.parent.name for path in ROOT.glob("*/__init__.py")} - {
+        "bench",
+        "sdnlab-stubs",
+        "tests",
+    }
 
 
 def test_what_runs_beside_has_the_lowest_class_and_is_told_when_it_ends(tmp_path: Path) -> None:
