@@ -140,6 +140,8 @@ _VALUES = 'allowed are numbers, texts, octets (b"…"), True, False, None, and l
 
 
 def _said(error: SyntaxError, text: str) -> str:
+    if "\0" in text:  # a SyntaxError from Python 3.12 on
+        return "a character of code 0"
     if not text.strip():
         return "there is nothing"
     said = error.msg or "invalid syntax"

@@ -113,7 +113,12 @@ def test_empty_lines_between_messages_are_one_step(
 
 
 def test_empty_lines_before_a_chunk_are_one_step() -> None:
-    few = steps(lambda: parsed((True, b"GET / HTTP/1.1\r\n\r\n"), (False, CHUNKED + b"\n" * 100)))
+
+    def little() -> int:
+        return steps(lambda: parsed((True, b"GET / HTTP/1.1\r\n\r\n"), (False, CHUNKED + b"\n" * 100)))
+
+    little()  # Python 3.13 tells a part of the steps of what is traced for the first time
+    few = little()
     many = steps(lambda: parsed((True, b"GET / HTTP/1.1\r\n\r\n"), (False, CHUNKED + b"\n" * 50_000)))
     assert many < 2 * few
     parser = parsed((True, b"GET / HTTP/1.1\r\n\r\n"), (False, CHUNKED + b"\r\n\n\r1\r\nx\r\n0\r\n\r\n"))
