@@ -3,13 +3,14 @@
 # in a temporary folder, with this project's HEAD in it.
 #
 #   tests/fresh/debian.sh [--release bookworm|trixie] [--test] [--tiers 'unit switch'] [--oldest]
-#                         [--shell] [--keep FOLDER]
+#                         [--provision] [--shell] [--keep FOLDER]
 #
 #   --release NAME  bookworm is Debian 12, the default; trixie is Debian 13
 #   --test          also run ./sdnlab test in it (some minutes more)
 #   --tiers LIST    instead, only these folders of tests/
 #   --oldest        before the tests, install the oldest version of each dependency that pyproject.toml
 #                   allows (uv's --resolution lowest-direct); without it, pip has taken the newest
+#   --provision     first prepare it by vagrant/provision.sh, twice: the second time nothing is missing
 #   --shell         a shell in it at the end, to look around
 #   --keep FOLDER   bootstrap into FOLDER and keep it; when it is there already, use it as it is
 #
@@ -26,13 +27,14 @@ die() { printf 'debian.sh: %s\n' "$*" >&2; exit 2; }
 step() { printf '\n=== %s\n' "$*"; }
 
 arguments=("$@")
-release=bookworm tests='' tiers='' oldest='' shell='' keep=''
+release=bookworm tests='' tiers='' oldest='' provision='' shell='' keep=''
 while [ $# -gt 0 ]; do
     case $1 in
         --release) release=${2:?--release wants bookworm or trixie}; shift ;;
         --test) tests=yes ;;
         --tiers) tiers=${2:?--tiers wants names of folders in tests/}; shift ;;
         --oldest) oldest=yes ;;
+        --provision) provision=yes ;;
         --shell) shell=yes ;;
         --keep) keep=${2:?--keep wants a folder}; shift ;;
         *) die "unknown argument $1" ;;
@@ -117,6 +119,10 @@ run() {
     echo "(exit 0 after $((SECONDS - began)) s)"
 }
 
+if [ -n "$provision" ]; then
+    run vagrant/provision.sh --no-kernel
+    run vagrant/provision.sh --no-kernel --offline
+fi
 run ./sdnlab demo
 run ./sdnlab demo
 if [ -n "$tiers$oldest" ]; then
