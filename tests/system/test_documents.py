@@ -282,6 +282,7 @@ def wanted_of(text: str, name: str) -> tuple[str, ...]:
 TRIED_ELSEWHERE = {
     "README.md": ["./sdnlab demo", "./sdnlab test"],
     "topologies/README.md": ["sdnlab schema > sdnlab.schema.json"],
+    "vagrant/README.md": ["./sdnlab demo"],
 }
 """Commands without a dollar sign: test_cli runs the demo, the tests are running, the schema has its own."""
 DOCUMENTS = (*PAGES, "topologies/README.md", "nfv/README.md", "vagrant/README.md", "CONTRIBUTING.md")
