@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import time
+
 from nfv.lines import INWARD, OUTWARD
 from nfv.process import command, content
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 BRIDGE = "br0"
 # All of 01:80:c2:00:00:0X except pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
 PASSED_GROUPS = 0xFFFD
+SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 
 
 def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
@@ -31,7 +34,17 @@ def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
             f"link set dev {port} master {bridge}",
             f"link set dev {port} type bridge_slave learning off group_fwd_mask {PASSED_GROUPS}",
         ]
-    return [*lines, f"link set dev {bridge} up"]
+    return [*lines, f"link set dev {bridge} up", *noticed(ports)]
+
+
+def noticed(devices: Iterable[str]) -> list[str]:
+    """Lines for ``ip -batch`` by which the kernel acts at once on carriers that these devices have got.
+
+    Until then it drops what is sent there, and bridges hold such a port off. It works such events off in the
+    background, and may rest for a second before it does; since Linux 6.8, a question about a device comes
+    first.
+    """
+    return [f"link show dev {device}" for device in devices]
 
 
 def join(filtered: bool) -> None:
@@ -44,6 +57,7 @@ def join(filtered: bool) -> None:
         set_sysctl(f"bridge/bridge-nf-call-{family}", int(filtered))
     set_sysctl("bridge/bridge-nf-call-arptables", 0)
     ip(joined(BRIDGE, (INWARD, OUTWARD), mtu(INWARD)))
+    await_running((INWARD, OUTWARD))
 
 
 def be_quiet() -> None:
@@ -65,6 +79,23 @@ def set_sysctl(name: str, value: int) -> bool:
     except OSError:
         return False
     return True
+
+
+def await_running(devices: Iterable[str], patience: float = 1.5) -> None:
+    """Wait until frames pass these devices (IFF_RUNNING, netdevice(7)), for ``patience`` seconds at most:
+    the other end of a wire may be down."""
+    import fcntl
+    import socket
+    import struct
+
+    deadline = time.monotonic() + patience
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for device in devices:
+            asked = struct.pack("16sH22x", device.encode(), 0)
+            while not struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, asked), 16)[0] & IFF_RUNNING:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(0.002)
 
 
 def mtu(device: str) -> int:

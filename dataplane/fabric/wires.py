@@ -62,12 +62,14 @@ class Wires:
                 port = End(f"mgmt-{index}", up=True, master=bridge)
                 requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
             netlink.run(requests)
-        for domain in domains:
+        for index, domain in enumerate(domains):
             space = self._spaces[domain.netns]
             # We look it up by name: Open vSwitch makes devices in this namespace at the same time.
             device = space.netlink.index_of("mgmt")
             requests = [add_address(device, domain.address), set_index(device, True)]
             space.netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
+            with closing(Socket()) as netlink:
+                netlink.run([notice_carrier(f"mgmt-{index}")])
             # The only device of this namespace that may answer ARP for its address.
             answers = {"ipv4/conf/mgmt/arp_ignore": "1"}
             run_in(space.fd, partial(namespaces.write_settings, answers))

@@ -53,6 +53,7 @@ def make_users() -> int:
             f"link add {device}-kernel mtu {mtu} type veth peer name {user(device)} mtu {mtu}",
             f"link set dev {user(device)} up",
             f"link set dev {device}-kernel up",
+            *devices.noticed([user(device)]),
         ]
     devices.ip(lines)
     for device in (INWARD, OUTWARD):
@@ -67,6 +68,7 @@ def join_users(mtu: int) -> None:
         for device in (INWARD, OUTWARD)
         for line in devices.joined(f"br-{device}", (device, f"{device}-kernel"), mtu)
     )
+    devices.await_running((user(INWARD), user(OUTWARD), INWARD, OUTWARD))
 
 
 def without_offloads(device: str) -> None:

@@ -85,7 +85,7 @@ def test_counted() -> None:
 
 def test_joined_learns_nothing() -> None:
     lines = joined("br0", ("in", "out"), 1500)
-    assert lines[-1] == "link set dev br0 up"
+    assert lines[-3:] == ["link set dev br0 up", "link show dev in", "link show dev out"]
     assert sum("learning off" in line for line in lines) == 2
 
 
