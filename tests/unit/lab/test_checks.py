@@ -124,6 +124,16 @@ def test_what_is_delivered_to_another_host_is_not_isolated() -> None:
     assert [judgement.verdict for judgement in judgements] == ["failed", "failed"]
 
 
+def nothing_between_h1_and_h2(source: str, target: str, frame: bytes) -> str:
+    return "drop" if {source, target} == {"h1", "h2"} else "pass"
+
+
+def test_hosts_between_which_nothing_passes_are_isolated() -> None:
+    with network("- {isolated: [h1, h2], within: 500ms}\n") as net:
+        net.rule = nothing_between_h1_and_h2
+        assert verdicts(net) == ["passed"]
+
+
 @pytest.mark.parametrize(
     ("lets", "word"),
     [
@@ -142,8 +152,7 @@ def test_what_gets_through_in_another_way_than_a_ping_is_not_isolated(
     lets: Callable[[bytes], bool], word: str
 ) -> None:
     with network("- {isolated: [h1, h2], within: 500ms}\n") as net:
-        net.rule = lambda source, target, frame: "drop" if {source, target} == {"h1", "h2"} else "pass"
-        assert verdicts(net) == ["passed"]
+        net.rule = nothing_between_h1_and_h2
         ordinary = net.switch
 
         def leaky(src: str, frame: bytes) -> None:
