@@ -17,7 +17,7 @@ from lab.probe.frames import Echo, Resolved, Station
 _PER_HOST = 48
 _QUEUE_AIM = 0.03
 _RETRY_AGE = 0.3
-_TRIES = 4
+_TRIES = 5  # the last one more than a second after the first: a kernel repeats a solicitation after one
 
 
 @dataclass
