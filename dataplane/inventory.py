@@ -210,9 +210,9 @@ def _disk() -> Answer:
         folder = cache.root()
     except ImageError as error:
         return Answer(error.what, None)
-    while not folder.exists() and folder != folder.parent:
-        folder = folder.parent
     try:
+        while not folder.exists() and folder != folder.parent:
+            folder = folder.parent
         free = shutil.disk_usage(folder).free
     except OSError as error:
         return Answer(f"{folder}: {error.strerror}", None)

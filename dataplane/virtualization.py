@@ -95,7 +95,9 @@ def kind(signs: Signs) -> Kind:
     costs = [text for sort, text in _COSTS.items() if hypervisor == sort]
     if machine == "QEMU":
         costs = ["QEMU without KVM interprets every instruction of this machine: all is several times slower"]
-    if machine == UNKNOWN or hypervisor.startswith(EITHER):
+    if machine == UNKNOWN:
+        costs = ["there is a hypervisor that doesn't say which it is"]
+    if hypervisor.startswith(EITHER):
         costs = ["what it costs depends on which of the two it is"]
     if signs.container:
         costs.append("modules and kernel settings are those of the machine around the container")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import typer
@@ -87,6 +88,23 @@ def test_the_text_names_lack_cost_and_remedy() -> None:
     assert "lacks what every lab needs" in text and "bare metal" in text
     assert "without it: Open vSwitch's userspace datapath has no ports" in text
     assert "to mend it: sudo chmod 0666 /dev/net/tun" in text
+
+
+def test_a_cache_that_may_not_be_seen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    exists = Path.exists
+
+    def refused(self: Path) -> bool:
+        if self.parts[:2] == ("/", "closed"):
+            raise PermissionError(13, "Permission denied")
+        return exists(self)
+
+    monkeypatch.setattr(Path, "exists", refused)
+    monkeypatch.setattr("dataplane.inventory.cache.root", lambda: Path("/closed/images"))
+    monkeypatch.setattr("dataplane.inventory.machine.probe", lambda _topology: Machine())
+    monkeypatch.setattr("dataplane.inventory.accelerator.qemu_version", lambda: "")
+    monkeypatch.setattr("dataplane.inventory.why_no_limits", lambda _limits: "")
+    (disk,) = (entry for entry in inventory.read() if entry.name == "disk")
+    assert disk.there is None
 
 
 def test_programs_get_json_and_an_exit_code(
