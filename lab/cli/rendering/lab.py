@@ -42,6 +42,7 @@ def status(lab: Status, paint: Paint, now: float) -> str:
             for d in lab["domains"]
         ]
         parts.append(table(["DOMAIN", "STATE", "DATAPATH", "PROCESSES"], rows, paint))
+    states: dict[str, str] = {app["name"]: app["state"] for app in lab["applications"]}
     rows = [
         [
             s["name"],
@@ -52,7 +53,7 @@ def status(lab: Status, paint: Paint, now: float) -> str:
             else paint("taken away", "red"),
             _yes(s["programmed"], "programmed", "not confirmed", paint)
             if s["controller"] == SDNLAB
-            else f"up to {s['controller']}",
+            else _decided(s["controller"], states.get(s["controller"], "running"), paint),
         ]
         for s in lab["switches"]
     ]
@@ -96,6 +97,12 @@ def status(lab: Status, paint: Paint, now: float) -> str:
 
 def _whose(switch: SwitchState) -> str:
     return "" if switch["controller"] == SDNLAB else f" to {switch['controller']}"
+
+
+def _decided(app: str, state: str, paint: Paint) -> str:
+    """Who decides on a switch's tables: an app, if it works."""
+    words = {"failed": "failed", "ended": "does not run"}
+    return paint(f"{app} {words[state]}", "red") if state in words else f"up to {app}"
 
 
 def applications(states: Sequence[ApplicationState], paint: Paint, now: float) -> str:

@@ -156,6 +156,41 @@ def test_status_says_what_is_wrong() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("running", "up to mine"),
+        ("starting", "up to mine"),
+        ("failed", "mine failed"),
+        ("ended", "mine does not run"),
+    ],
+)
+def test_status_says_of_switches_whether_their_app_works(state: str, text: str) -> None:
+    app = {
+        "name": "mine",
+        "apps": ["/x/mine.py"],
+        "options": [],
+        "state": state,
+        "pid": 0,
+        "restarts": 0,
+        "in_a_row": 0,
+        "since": 1000.0,
+        "hub": None,
+        "port": 6654,
+        "wsapi": None,
+        "switches": ["s1"],
+        "connected": {},
+        "error": "",
+        "remedy": "",
+        "traceback": "",
+        "crashes": 0,
+        "last_crash": "",
+    }
+    switches = [{**lab_status()["switches"][0], "controller": "mine", "connected": False}]
+    page = lab.status(lab_status(switches=switches, applications=[app]), PLAIN, 1012.0)
+    assert next(line for line in page.splitlines() if line.startswith("s1 ")).rstrip().endswith(text)
+
+
+@pytest.mark.parametrize(
     ("seconds", "text"),
     [(-1, "0 s"), (99, "99 s"), (100, "1 min"), (3700, "1 h 1 min"), (100_000, "1 d 3 h")],
 )
