@@ -99,7 +99,7 @@ def failed(app: str, file: str, error: BaseException) -> LoadFailed:
         old = python2.recognise(where)
         if old is not None:
             remedy = (
-                "convert it: ryu-manager's option --fix-py2 runs a converted copy; "
+                "convert it: the option --fix-py2 of ryu-manager and of up --app runs a converted copy; "
                 "in a topology file: controllers: {NAME: {apps: [FILE], options: [--fix-py2]}}"
             )
             return LoadFailed(app, file, f"{where}: {old}", trace, remedy)

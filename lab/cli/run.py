@@ -78,6 +78,12 @@ def up(
             "its file changes.",
         ),
     ] = None,
+    fix_py2: Annotated[
+        bool,
+        typer.Option(
+            "--fix-py2", help="Run copies of apps of --app that are Python 2, converted to Python 3."
+        ),
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs; needs -d.")] = False,
 ) -> None:
     """Start the lab that a topology file describes.
@@ -93,11 +99,15 @@ def up(
     """
     if json and not detach:
         raise usage("--json needs -d", "without -d, 'up' ends in an interactive shell")
+    if fix_py2 and not app:
+        raise usage(
+            "--fix-py2 needs --app", "in a file: controllers: {NAME: {apps: [FILE], options: [--fix-py2]}}"
+        )
     begin = time.monotonic()
     progress = Progress(can_overwrite(sys.stderr))
     apps = _apps(app or [])
     how = Check.none if no_check else check
-    launched = start(file, name, datapath.value, how.value, progress, apps)
+    launched = start(file, name, datapath.value, how.value, progress, apps, ["--fix-py2"] if fix_py2 else [])
     seconds = time.monotonic() - begin
     lab, probe = launched.building.name, launched.ready.probe
     reached = probe is None or probe["good"] or bool(probe.get("deciders"))

@@ -55,10 +55,11 @@ def start(
     check: Check,
     progress: Progress,
     apps: Sequence[str] = (),
+    app_options: Sequence[str] = (),
 ) -> Launched:
     """Build the lab of ``file``. It ends with this process, unless it is detached.
 
-    ``apps``: Ryu apps that control all its switches.
+    ``apps``: Ryu apps that control all its switches. ``app_options``: further words for ryu-manager.
     """
     from lab.start.launch import launch
     from lab.start.order import Order
@@ -68,7 +69,7 @@ def start(
     progress.doing(f"building {file}")
     called, content = files.content(file)
     try:
-        order = Order(called, content, name, naming.owner(), datapath, check, tuple(apps))
+        order = Order(called, content, name, naming.owner(), datapath, check, tuple(apps), tuple(app_options))
         return launch(order, progress)
     finally:
         progress.clear()

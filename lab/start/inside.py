@@ -130,7 +130,7 @@ def load(order: Order) -> Topology:
         return topology
     from lab.supervisor.by_apps import controlled
 
-    return controlled(topology, order.apps)
+    return controlled(topology, order.apps, order.app_options)
 
 
 def take_name(listener: socket.socket, name: str) -> int:

@@ -16,7 +16,7 @@ class Order:
     user outside; ``check``: what is done before the lab counts as up: ``proof``: all pairs are proven by
     computation, hosts and links by packets; ``all``: all pairs by packets; ``none``.
     ``apps``: the Ryu apps that control all switches, as ``topologies.model.applications.Application`` has
-    them; empty: as the file says.
+    them; empty: as the file says. ``app_options``: further words for ryu-manager.
     """
 
     file: str
@@ -26,3 +26,4 @@ class Order:
     datapath: str = "auto"
     check: Check = "proof"
     apps: tuple[str, ...] = ()
+    app_options: tuple[str, ...] = ()

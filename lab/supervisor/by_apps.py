@@ -13,18 +13,21 @@ if TYPE_CHECKING:
     from topologies.model.topology import Topology
 
 
-def controlled(topology: Topology, apps: Sequence[str]) -> Topology:
-    """The same lab with these apps as the controller of all switches. Raises Failure when it can't be."""
+def controlled(topology: Topology, apps: Sequence[str], options: Sequence[str] = ()) -> Topology:
+    """The same lab with these apps as the controller of all switches. Raises Failure when it can't be.
+
+    ``options``: further words for ryu-manager.
+    """
     try:
-        return controlled_by(topology, Application(name=BY_OPTION, apps=tuple(apps)))
+        return controlled_by(topology, Application(name=BY_OPTION, apps=tuple(apps), options=tuple(options)))
     except Impossible as error:
         raise Failure(error.what, error.remedy, Exit.USAGE) from None
 
 
-def of(topology: Topology) -> tuple[str, ...]:
-    """The apps that control a lab because of ``up --app``; empty: none do."""
+def of(topology: Topology) -> Application | None:
+    """The apps that control a lab because of ``up --app``; None: none do."""
     for application in topology.applications:
         if application.name == BY_OPTION and len(topology.applications) == 1:
             everywhere = all(s.controller == BY_OPTION for s in topology.switches if s.role == "switch")
-            return application.apps if everywhere else ()
-    return ()
+            return application if everywhere else None
+    return None

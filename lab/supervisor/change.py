@@ -164,7 +164,9 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
             raise invalid_file(file, invalid.problems) from None
         new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
         if apps := by_apps.of(lab.topology):
-            new = by_apps.controlled(new, apps)  # the lab was started with them, whatever its file says
+            new = by_apps.controlled(
+                new, apps.apps, apps.options
+            )  # the lab was started with them, whatever its file says
         runnable.machine_must_do(new, lab.net.datapath)
         come = [host for host in new.hosts if host not in lab.topology.hosts]
         machine_must_have(come)

@@ -58,7 +58,7 @@ BAD_FLOW = (
 
 def test_a_lab_of_an_app_of_ones_own(sdnlab: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "my_app.py"
-    file.write_text(APP)
+    file.write_text(APP.replace('print("the first version")', 'print "the first version"'))  # Python 2
 
     def app() -> dict[str, Any]:
         (state,) = sdnlab.json("app")
@@ -67,7 +67,7 @@ def test_a_lab_of_an_app_of_ones_own(sdnlab: CommandLine, tmp_path: Path) -> Non
     def connected() -> bool:
         return sorted(app()["connected"]) == ["s1", "s2"]
 
-    up = sdnlab("up", "quickstart", "-d", "--no-check", "--app", str(file)).stdout
+    up = sdnlab("up", "quickstart", "-d", "--no-check", "--app", str(file), "--fix-py2").stdout
     assert "app (my_app.py) controls s1, s2" in up and "sdnlab logs app -f" in up
     until(connected, "the switches are connected to the app")
     pinged = sdnlab("ping", code=None).stdout
@@ -98,6 +98,8 @@ def test_a_lab_of_an_app_of_ones_own(sdnlab: CommandLine, tmp_path: Path) -> Non
     until(lambda: app()["state"] == "failed", "a broken app is told")
     assert "syntax error" in sdnlab("doctor", code=1).stdout
     assert "def broken(:" in sdnlab("app").stdout
+    status = sdnlab("status").stdout
+    assert "app failed" in status and "up to app" not in status
     file.write_text(APP)
     until(connected, "the mended app runs")
     assert sdnlab.json("app")[0]["state"] == "running"

@@ -135,9 +135,11 @@ def test_a_change_of_a_file_is_told_when_nobody_writes_it_any_more(tmp_path: Pat
 
 def test_up_with_apps_gives_them_all_switches() -> None:
     plain = loads("{switches: [s1, s2], hosts: {h1: s1}, links: [s1 -- s2]}", "x.yaml")
-    ours = by_apps.controlled(plain, ["/x/a.py", "ryu.app.ofctl_rest"])
+    ours = by_apps.controlled(plain, ["/x/a.py", "ryu.app.ofctl_rest"], ["--fix-py2"])
     assert ours.by_apps == {"s1": "app", "s2": "app"}
-    assert by_apps.of(ours) == ("/x/a.py", "ryu.app.ofctl_rest") and by_apps.of(plain) == ()
+    (app,) = ours.applications
+    assert app.apps == ("/x/a.py", "ryu.app.ofctl_rest") and app.options == ("--fix-py2",)
+    assert by_apps.of(ours) == app and by_apps.of(plain) is None
     assert Order("x", b"", None, 0).apps == ()
     wall = "{switches: [s1], hosts: {h1: s1}, functions: {fw: {kind: firewall, switch: s1, default: accept}}}"
     with pytest.raises(Failure, match="fw"):
