@@ -81,7 +81,8 @@ def _compiles(source: str) -> bool:
 
 
 def converted(file: Path) -> Path:
-    """A copy of the file as Python 3, in a folder for temporary files; the file itself if nothing is old.
+    """A copy of the file as Python 3, in a folder for temporary files; the file itself if nothing is old, or
+    if it is wrong in any Python: then its own syntax error says where.
 
     A source that Python 3 can read may use names of Python 2; then its calls of ``print`` stay as they are.
     """
@@ -92,6 +93,10 @@ def converted(file: Path) -> Path:
     refactor: Any = importlib.import_module("fissix.refactor")
     fixers = refactor.get_fixers_from_package("fissix.fixes")
     tool = refactor.RefactoringTool(fixers, {"print_function": True} if new else None)
+    try:
+        text = str(tool.refactor_string(source.expandtabs() + "\n", str(file)))
+    except importlib.import_module("fissix.pgen2.parse").ParseError:
+        return file
     copy = Path(tempfile.mkdtemp(prefix="sdnlab-python3-")) / file.name
-    copy.write_text(str(tool.refactor_string(source.expandtabs() + "\n", str(file))), encoding="utf-8")
+    copy.write_text(text, encoding="utf-8")
     return copy

@@ -207,6 +207,12 @@ def test_names_of_python_2_are_converted_where_the_syntax_is_new(tmp_path: Path)
     assert status == 0 and "table [0, 1] False" in output, output
 
 
+def test_a_mistake_is_told_by_its_line_also_where_python_2_is_converted(tmp_path: Path) -> None:
+    app = write(tmp_path / "wrong" / "wrong.py", "import ryu", "def broken(:")
+    status, _, output = run(tmp_path, "--fix-py2", app)
+    assert status == 1 and "line 2: syntax error" in output, output
+
+
 @pytest.mark.parametrize("hub", ["eventlet", "native"])
 def test_waits_end_when_they_should(hub: str, tmp_path: Path) -> None:
     """Timeout, kill, Event.wait, Queue.get, spawn_after: on each hub alike."""
