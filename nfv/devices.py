@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import time
-
 from nfv.lines import INWARD, OUTWARD
 from nfv.process import command, content
 
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
 BRIDGE = "br0"
 # All of 01:80:c2:00:00:0X except pause frames, which no software bridge may pass (IEEE 802.3 annex 31B).
 PASSED_GROUPS = 0xFFFD
-SIOCGIFFLAGS, IFF_RUNNING = 0x8913, 0x40
 
 
 def joined(bridge: str, ports: Sequence[str], mtu: int) -> list[str]:
@@ -81,21 +78,11 @@ def set_sysctl(name: str, value: int) -> bool:
     return True
 
 
-def await_running(devices: Iterable[str], patience: float = 1.5) -> None:
-    """Wait until frames pass these devices (IFF_RUNNING, netdevice(7)), for ``patience`` seconds at most:
-    the other end of a wire may be down."""
-    import fcntl
-    import socket
-    import struct
+def await_running(devices: Iterable[str]) -> None:
+    """Wait until frames pass these devices, for a moment: the other end of a wire may be down."""
+    from linux.carrier import await_carrier
 
-    deadline = time.monotonic() + patience
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        for device in devices:
-            asked = struct.pack("16sH22x", device.encode(), 0)
-            while not struct.unpack_from("=H", fcntl.ioctl(sock, SIOCGIFFLAGS, asked), 16)[0] & IFF_RUNNING:
-                if time.monotonic() > deadline:
-                    return
-                time.sleep(0.002)
+    await_carrier(devices)
 
 
 def mtu(device: str) -> int:

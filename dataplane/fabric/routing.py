@@ -14,27 +14,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import select
 import socket
-import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from dataplane.netlink.overlay import Hop, delete_route, set_route
 from dataplane.netlink.route import NetlinkError, Request, Socket, notice_carrier
 from dataplane.plan.routes import Change, Routes, changes, routes
 from dataplane.plan.underlay import UnderlayPlan
 from dataplane.sandbox.namespaces import Namespace, run_in, write_settings
+from linux.carrier import PATIENCE, is_up
 
 RTMGRP_LINK = 1
-SIOCGIFFLAGS = 0x8913
-IFF_UP_RUNNING = 0x1 | 0x40
-CARRIER_PATIENCE = 1.5
-"""Seconds to wait for a carrier: kernels before 6.8 may take one. A user may have set the other end down by
-hand."""
 GONE = frozenset({errno.ESRCH, errno.ENODEV, errno.ENETDOWN, errno.ENETUNREACH, errno.EHOSTUNREACH})
 """The kernel's error for a route whose device went down: the kernel has already deleted the route."""
 FORWARD = {
@@ -80,7 +74,7 @@ class Routing:
         with self._lock:
             self._refresh(stirred)
 
-    def settle(self, links_down: frozenset[str], patience: float = CARRIER_PATIENCE) -> None:
+    def settle(self, links_down: frozenset[str], patience: float = PATIENCE) -> None:
         """Set the routes when every link that is not in ``links_down`` has a carrier.
 
         A link gets its carrier a moment after both ends are set up.
@@ -92,7 +86,8 @@ class Routing:
             for end in (link.a, link.b)
         ]
         for node, device in ends:
-            self._netlink[node].run([notice_carrier(device)], GONE)
+            if not self._is_up(node, device):
+                self._netlink[node].run([notice_carrier(device)], GONE)
         deadline = time.monotonic() + patience
         while not all(self._is_up(*end) for end in ends) and time.monotonic() < deadline:
             time.sleep(0.002)
@@ -155,28 +150,3 @@ def _events() -> socket.socket:
     events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
     events.bind((0, RTMGRP_LINK))
     return events
-
-
-def is_up(stream: socket.socket, device: str) -> bool:
-    """Whether a device of the network namespace that ``stream`` was made in is up and has a carrier
-    (netdevice(7), SIOCGIFFLAGS)."""
-    request = struct.pack("16sH14x", device.encode(), 0)
-    try:
-        answer = fcntl.ioctl(stream, SIOCGIFFLAGS, request)
-    except OSError:
-        return False
-    return bool(struct.unpack_from("=H", answer, 16)[0] & IFF_UP_RUNNING == IFF_UP_RUNNING)
-
-
-def await_carrier(devices: Iterable[str], patience: float = CARRIER_PATIENCE) -> bool:
-    """Wait until all these devices have a carrier, or until the time (seconds) is over; whether they have.
-
-    A wire gets its carrier a moment after it is set up. Runs in the devices' network namespace.
-    """
-    deadline = time.monotonic() + patience
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stream:
-        while not all(is_up(stream, device) for device in devices):
-            if time.monotonic() >= deadline:
-                return False
-            time.sleep(0.002)
-    return True

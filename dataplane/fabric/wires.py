@@ -12,7 +12,6 @@ from itertools import groupby
 
 from dataplane.change.operations import End as Device
 from dataplane.fabric.hosts import Hosts
-from dataplane.fabric.routing import CARRIER_PATIENCE, await_carrier
 from dataplane.fabric.spaces import Spaces
 from dataplane.hosts import interface
 from dataplane.netlink.overlay import move_device
@@ -33,6 +32,7 @@ from dataplane.plan.lab import MANAGEMENT
 from dataplane.plan.pieces import DomainPlan, EndPlan, WirePlan
 from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import run_in
+from linux.carrier import PATIENCE, await_carrier
 
 BRIDGE = "mgmt0"
 NOTICED = 80
@@ -62,17 +62,18 @@ class Wires:
                 port = End(f"mgmt-{index}", up=True, master=bridge)
                 requests.append(add_veth(port, End("mgmt", self._spaces[domain.netns].fd)))
             netlink.run(requests)
-        for index, domain in enumerate(domains):
+        for domain in domains:
             space = self._spaces[domain.netns]
             # We look it up by name: Open vSwitch makes devices in this namespace at the same time.
             device = space.netlink.index_of("mgmt")
             requests = [add_address(device, domain.address), set_index(device, True)]
             space.netlink.run([*requests, set_index(namespaces.LOOPBACK, True)])
-            with closing(Socket()) as netlink:
-                netlink.run([notice_carrier(f"mgmt-{index}")])
             # The only device of this namespace that may answer ARP for its address.
             answers = {"ipv4/conf/mgmt/arp_ignore": "1"}
             run_in(space.fd, partial(namespaces.write_settings, answers))
+        with closing(Socket()) as netlink:
+            for index in range(len(domains)):
+                netlink.run([notice_carrier(f"mgmt-{index}")])
 
     def make(self, wires: Sequence[WirePlan]) -> None:
         """Make pairs of devices, up at both ends and shaped; addresses are for ``address``."""
@@ -148,7 +149,7 @@ class Wires:
         """Wait until packets pass devices that were set up, for a time at most that kernels need to notice
         so many carriers."""
         waiting = sorted(ends)
-        deadline = time.monotonic() + CARRIER_PATIENCE + len(waiting) / NOTICED
+        deadline = time.monotonic() + PATIENCE + len(waiting) / NOTICED
         for netns, some in groupby(waiting, _netns_of):
             space, devices = self._spaces[netns], [device for _, device in some]
             if not run_in(space.fd, partial(await_carrier, devices, 0.0)):

@@ -178,7 +178,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         ("lab.supervisor.ryu_apps",),
     ),
     "lab.supervisor.controller_main": (CONTROLLER, ("controller.__main__",)),
-    "nfv.devices": (LEAN, ("fcntl", "socket", "struct")),
+    "nfv.devices": (LEAN, ("fcntl", "linux.carrier", "socket", "struct")),
     "nfv.ids.language.buffers": (OPTIONAL, ("pcre2",)),
     "nfv.ids.settings": (OPTIONAL, ("yaml",)),
     "nfv.ids.run.suricata": (LEAN, ("shutil",)),

@@ -106,6 +106,14 @@ def test_a_command_is_tried_again_until_it_does(tmp_path: Any) -> None:
     assert [result["verdict"] for result in results(text)] == ["passed"]
 
 
+def test_a_try_that_the_time_cuts_off_does_not_hide_what_the_one_before_it_said(tmp_path: Any) -> None:
+    flag = tmp_path / "flag"
+    run = f"test -e {flag} && exec sleep 60; touch {flag}; echo 1"
+    (result,) = results(f"- {{command: {{host: h1, run: '{run}', output: '2'}}, within: 1s}}\n")
+    assert result["findings"][0]["seen"] == "exit code 0, and no output that matches"
+    assert result["findings"][0]["packets"] == ["1"]
+
+
 def test_an_endless_output_is_no_trouble() -> None:
     text = "- {command: {host: h1, run: 'yes', output: n}, within: 500ms}\n"
     assert "did not end" in results(text)[0]["findings"][0]["seen"]
