@@ -222,6 +222,11 @@ class Fabric:
         self.parts.switches.notice_devices()
         self.parts.underlay.settle(self._outages.links)
 
+    def await_carriers(self) -> None:
+        """Wait until packets pass every wire of a lab in which nothing is cut."""
+        wires = self.plan.wires.values()
+        self.parts.wires.await_carriers((wire.near.netns, wire.near.device) for wire in wires)
+
     def forget_worked_out(self) -> None:
         """Make all switches drop their cached translations, so that the present flows apply to every
         packet."""

@@ -155,6 +155,7 @@ def come_up(site: Site, parts: Parts) -> list[str]:
 
     def programmed() -> None:
         site.controllers.wait_programmed(PROGRAM_TIMEOUT, doubt)
+        parts.net.await_carriers()
         # What hosts sent before (router solicitations, say) was dropped by empty tables, which are cached.
         parts.net.forget_worked_out()
 
