@@ -6,8 +6,8 @@ imports it when it starts. There are two ways to name an extension:
 * an installed package declares an entry point in the group ``sdnlab``, whose value is the module;
 * the environment variable ``SDNLAB_EXTENSIONS`` names modules and files (``.py``), separated by commas.
 
-Only the command line reads them. The supervisor is a fork of it, and passes the names to the controller with
-``--extension``. The process of a function is started with the command that its kind gives.
+Only the command line reads them. The supervisor is a fork of it, and passes the names to each new controller
+with ``--extension``. The process of a function is started with the command that its kind gives.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,8 @@ from controller.messages import (
 from lab.events.log import EventLog
 from lab.failure import Failure
 from lab.functions.backoff import BACKOFF, restart_delay
+from lab.supervisor import controller_main
+from lab.supervisor.copies import Copy, copy
 from topologies import extensions
 from topologies.model.choices import NO_PART_OF_LABS, SDNLAB
 
@@ -116,7 +118,8 @@ class Controller:
 
     ``listen_fd`` is the listening OpenFlow socket, at ``port``.  It stays open here, so that switches can
     connect while there is no controller.  ``api`` is the path of its northbound socket, ``log`` the file of
-    its output. ``proves``: processes that start from now on prove all pairs of hosts.
+    its output. ``proves``: processes that start from now on prove all pairs of hosts. ``copied``: the first
+    one is a copy of this process, if this has one thread; others are a new Python.
     """
 
     name = SDNLAB
@@ -129,8 +132,10 @@ class Controller:
         log: Path,
         events: EventLog,
         port: int = 0,
+        copied: bool = False,
     ) -> None:
         self.port = port
+        self._copied = copied
         self.api: Path | None = api
         self._state_file = api.with_suffix(".state")
         self.log = log
@@ -141,7 +146,7 @@ class Controller:
         self._topology = topology
         self._events = events
         self._changed = threading.Condition()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Copy | subprocess.Popen[bytes] | None = None
         self._asked = False
         self._over = threading.Event()
         self._intent = self._reader = -1
@@ -271,25 +276,23 @@ class Controller:
         finally:
             os.close(task)
 
-    def _spawn(self, topology: str, *inherited: int) -> int:
+    def _spawn(self, topology: str, intent: int) -> int:
         reader, writer = os.pipe()
-        command = [
-            sys.executable, "-m", "lab.supervisor.controller_main", "--listen-fd", str(self._listen_fd),
+        arguments = [
+            "--listen-fd", str(self._listen_fd),
             "--topology", topology, "--api", str(self.api), "--event-fd", str(writer),
             "--state", str(self._state_file), "--intent", str(self._read),
             *(["--prove"] if self.proves else []),
             *(f"--extension={name}" for name in extensions.loaded()),
         ]  # fmt: skip
+        process: Copy | subprocess.Popen[bytes]
+        inherited = (self._listen_fd, writer, intent)
         try:
-            with self.log.open("ab") as log:
-                process = subprocess.Popen(
-                    command,
-                    pass_fds=(self._listen_fd, writer, *inherited),
-                    cwd=self.log.parent,  # "-m" imports from the current folder first: not from the user's
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )
+            if self._copied and threading.active_count() == 1:
+                controller_main.prepare_copy()
+                process = copy(lambda: controller_main.main(arguments), "controller", self.log, inherited)
+            else:  # in a copy of threads, a lock that another one holds would be held for ever
+                process = self._another(arguments, inherited)
         finally:
             os.close(writer)
         with self._changed:
@@ -297,6 +300,18 @@ class Controller:
             if self._over.is_set():  # it was ended during its start
                 process.kill()
         return reader
+
+    def _another(self, arguments: Sequence[str], inherited: Sequence[int]) -> subprocess.Popen[bytes]:
+        """A Python that imports all that the controller needs."""
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", controller_main.__name__, *arguments],
+                pass_fds=inherited,
+                cwd=self.log.parent,  # "-m" imports from the current folder first: not from the user's
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
 
     def _keep(self, reader: int) -> None:
         in_a_row = 0

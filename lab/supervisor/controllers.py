@@ -103,6 +103,7 @@ def own(means: Means) -> Controller:
         at / "controller.log",
         means.events,
         means.port,
+        copied=True,
     )
 
 

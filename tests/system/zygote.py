@@ -21,8 +21,12 @@ from pathlib import Path
 from subprocess import CompletedProcess, Popen, TimeoutExpired
 
 _LAZY = (
+    "controller.api.app",
+    "controller.runtime.osken.framework",
+    "controller.runtime.proving",
     "dataplane.sandbox.sandbox",
     "lab.access.client",
+    "lab.api.app",
     "lab.api.serve",
     "lab.cli.enter",
     "lab.start.building",
@@ -34,6 +38,7 @@ _LAZY = (
     "topologies.resolve.phases",
     "topologies.importers.graphml",
     "topologies.shipped",
+    "uvicorn.protocols.http.h11_impl",
 )
 """What commands import when they need it, beside the modules of ``lab.cli``."""
 
