@@ -2,7 +2,9 @@
 
 The switch rewrites the request into its answer, and sends it back out of the ingress port, so it floods no
 request.  Table EGRESS finishes a neighbour advertisement: Open vSwitch lets only a flow that matches an
-advertisement write its target link-layer address.
+advertisement write its target link-layer address.  The flags and the type of the option are moved there from
+a register: Open vSwitch's kernel datapath refuses flows that set them directly (ofproto-dpif.c,
+check_actions), and takes a move, as the userspace datapath does.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from controller.compiler.stations import Station
-from controller.flow.builders import ANSWER, NETWORK, Priority, flow, miss
+from controller.flow.builders import ANSWER, NETWORK, WRITTEN, Priority, flow, miss
 from controller.flow.tables import CONTROLLER, IN_PORT, Field, Flow, Move, Output, SetField, Table
 from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV6
@@ -29,12 +31,7 @@ _SOLICITATION = (
 )
 _REQUEST = (Field("eth_type", ARP), Field("arp_op", 1))
 
-_ADVERTISE = (
-    SetField("icmpv6_type", ADVERTISEMENT),
-    SetField("nd_options_type", TARGET_LINK_LAYER_ADDRESS),
-    SetField("nd_reserved", SOLICITED_OVERRIDE),
-    SetField(ANSWER, 1),
-)
+_ADVERTISE = (SetField("icmpv6_type", ADVERTISEMENT), SetField(ANSWER, 1))
 
 _PROBE6 = flow(
     Table.RESOLVE,
@@ -105,7 +102,14 @@ _FINISH = flow(
         Field("icmpv6_type", ADVERTISEMENT),
         Field("icmpv6_code", 0),
     ),
-    (Move("eth_src", "nd_tll", 48), Output(IN_PORT)),
+    (
+        SetField(WRITTEN, SOLICITED_OVERRIDE),
+        Move(WRITTEN, "nd_reserved", 32),
+        SetField(WRITTEN, TARGET_LINK_LAYER_ADDRESS),
+        Move(WRITTEN, "nd_options_type", 8),
+        Move("eth_src", "nd_tll", 48),
+        Output(IN_PORT),
+    ),
     why="neighbour advertisement made here: complete and answer",
 )
 EGRESS = (_FINISH, miss(Table.EGRESS, None, "nothing to send"))

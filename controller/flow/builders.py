@@ -55,6 +55,10 @@ PAST = "reg11"
 balanced connection. Bit 1: a chain; after that only load balancers' own chains can take it."""
 GIVEN_BACK, THROUGH = 1, 2
 
+WRITTEN = "reg12"
+"""What the next action moves into a field that the kernel's datapath lets no flow set (see
+``controller.compiler.arp_nd``)."""
+
 
 class Priority(IntEnum):
     """Priorities within a table, named for what wins over what."""

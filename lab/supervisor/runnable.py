@@ -18,14 +18,13 @@ def datapath_word(kind: str) -> str:
 def settled_tunnels(topology: Topology, datapath: str) -> Topology:
     """The topology with ``auto`` tunnels decided: the kernel's vxlan devices.
 
-    Raises Failure for two settings that no lab can use: Open vSwitch's kernel datapath, which refuses the
-    flows that answer neighbour discovery (it has no ND extensions, ovs-fields(7)); and Open vSwitch's own
-    tunnels, which carry no TCP on the userspace datapath with segmentation offload.
+    Raises Failure for two settings that no lab can use: Open vSwitch's kernel datapath, on which no lab has
+    been tried; and Open vSwitch's own tunnels, which carry no TCP on the userspace datapath with segmentation
+    offload.
     """
     if datapath == "kernel":
         raise Failure(
-            "no lab runs on Open vSwitch's kernel datapath: it can't turn a neighbour solicitation (IPv6) "
-            "into its answer, as every switch does here",
+            "no lab has been tried on Open vSwitch's kernel datapath",
             "leave --datapath out: the userspace datapath needs no kernel module",
             Exit.MACHINE,
         )

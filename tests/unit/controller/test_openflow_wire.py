@@ -123,7 +123,15 @@ def their_flow(ours: Flow) -> Any:
 
 
 def speaks_ericsson(ours: Flow) -> bool:
-    return any(isinstance(action, SetField) and action.field in ERICSSON for action in ours.actions)
+    return any(isinstance(action, Move) and action.dst in ERICSSON for action in ours.actions)
+
+
+def test_no_flow_sets_what_the_kernels_datapath_lets_none_set() -> None:
+    """Open vSwitch refuses such a flow there (OFPBAC_BAD_SET_ARGUMENT); it takes a move to these fields."""
+    tables = compile_topology(leaf_spine(3, 2, networks=2)).values()
+    actions = [action for one in tables for entry in one.flows for action in entry.actions]
+    assert not [action for action in actions if isinstance(action, SetField) and action.field in ERICSSON]
+    assert {action.dst for action in actions if isinstance(action, Move)} >= set(ERICSSON)
 
 
 def test_every_compiled_flow_is_packed_as_os_ken_packs_it() -> None:
@@ -266,6 +274,8 @@ ACTIONS: tuple[Action, ...] = (
     SetField("nd_options_type", 2),
     Move("ipv6_src", "ipv6_dst", 128),
     Move("reg1", "in_port", 1, 0, 3),
+    Move("reg12", "nd_reserved", 32),
+    Move("reg12", "nd_options_type", 8),
     PushVlan(4080),
     PopVlan(),
     Clone((SetField("reg3", 3), PushVlan(3), Resubmit(Table.STEER))),
