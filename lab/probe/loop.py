@@ -31,6 +31,7 @@ class Probe:
     frame: bytes
     tries: int = 0
     sent: float = 0.0
+    held: float = 0.0  # what ``Run.held`` was then
     seconds: float = 0.0
     answered: bool = False
     given_up: bool = False
@@ -88,6 +89,10 @@ class Pace:
         RFC 5681, 4.1). Else frames that nobody answers would keep a small window small."""
         self.window = max(self.window, Pace.window)
 
+    def is_late(self, probe: Probe, now: float, held: float) -> bool:
+        """Whether nothing came back in time. While the switches waited for a processor, nothing could."""
+        return now - probe.sent - (held - probe.held) > self.lost_after
+
     @property
     def lost_after(self) -> float:
         """Seconds after which an unanswered frame is sent again."""
@@ -106,6 +111,8 @@ class Run:
     nonce: int
     clock: Callable[[], float]
     frames_mode: bool
+    held: Callable[[], float] = lambda: 0.0
+    """Seconds for which the switches and this process could not run although they wanted to."""
     sent_frames: int = 0
     echoes: list[Probe] = field(default_factory=list)
     resolving: dict[tuple[int, int, bytes], Probe] = field(default_factory=dict)
@@ -185,7 +192,8 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
                 next_word = now + _TELL
             while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
                 in_flight[flying.popleft().src] -= 1
-            while unanswered and (unanswered[0].answered or now - unanswered[0].sent > run.pace.lost_after):
+            held = run.held()
+            while unanswered and (unanswered[0].answered or run.pace.is_late(unanswered[0], now, held)):
                 late = unanswered.popleft()
                 if not late.answered and late.tries < late.most:
                     waiting.append(late)
@@ -212,7 +220,7 @@ def _send_due(
         if in_flight[item.src] >= _PER_HOST:
             deferred.append(item)
             continue
-        item.sent = run.clock()
+        item.sent, item.held = run.clock(), run.held()
         item.tries += 1
         try:
             if item.emit is not None:

@@ -154,6 +154,7 @@ def probe(
     parts: Mapping[str, int] | None = None,
     told: Told | None = None,
     clock: Callable[[], float] = time.monotonic,
+    held: Callable[[], float] = lambda: 0.0,
     tracked: bool = False,
     crossings: Sequence[Crossing] = (),
 ) -> ProbeResult:
@@ -165,8 +166,9 @@ def probe(
     address family is a failure that says so.  Raises OSError when a host's interface no longer exists, and
     KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.  ``parts``: switch
     -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
-    are tried once, after all others. ``tracked``: functions may track connections. ``crossings``: further
-    frames, which are no pairs.
+    are tried once, after all others. ``held``: seconds so far for which a busy machine held the switches up;
+    they don't count for a frame that is waited for. ``tracked``: functions may track connections.
+    ``crossings``: further frames, which are no pairs.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
@@ -182,6 +184,7 @@ def probe(
         int.from_bytes(os.urandom(4), "big"),
         clock,
         frames_mode,
+        held,
     )  # fmt: skip
     collecting = gc.isenabled()
     gc.disable()  # 40,000 probes are no garbage: walking them costs as much as sending them

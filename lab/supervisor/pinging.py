@@ -12,6 +12,7 @@ from lab.probe.answer import ping_result, tellable
 from lab.probe.loop import Told
 from lab.probe.pairs import default_pairs, gateways
 from lab.probe.prober import Crossing, ProbeResult, open_in, probe
+from linux.held_up import HeldUp
 from topologies.model.parts import part_of
 from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
@@ -73,6 +74,8 @@ def send(
 
     if timeout is None and topology.applications:
         timeout = APP_PATIENCE
+    switching = [pid for (_, program), (pid, _) in net.daemon_sockets().items() if program == "ovs-vswitchd"]
+    held = HeldUp(switching)
     try:
         return probe(
             topology.hosts,
@@ -83,8 +86,11 @@ def send(
             routed=gateways(topology),
             parts=part_of(topology),
             told=told,
+            held=held,
             tracked=bool(topology.functions),
             crossings=crossings,
         )
     except OSError as error:
         raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
+    finally:
+        held.close()

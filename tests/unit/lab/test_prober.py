@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import selectors
 import socket
 import struct
@@ -277,6 +278,38 @@ def test_pairs_of_different_parts_are_tried_once(method: str) -> None:
     far |= {(b, a) for a, b in far}
     assert {(f.src, f.dst) for f in result.failures} == far
     assert all(sent.count(pair) <= 1 for pair in far)
+
+
+def test_time_in_which_switches_were_held_up_does_not_count() -> None:
+    probe_of_a_pair = Probe(0, 1, 4, False, b"", sent=10.0, held=2.0)
+    pace = Pace()
+    late = 10.0 + 2 * pace.lost_after
+    assert pace.is_late(probe_of_a_pair, late, held=2.0)
+    assert not pace.is_late(probe_of_a_pair, late, held=2.0 + 1.5 * pace.lost_after)
+
+
+def test_no_frame_is_sent_again_while_the_switches_wait_for_a_processor() -> None:
+    def frames_sent(*, all_the_time: bool) -> int:
+        ticks = itertools.count()
+        hosts = make_hosts(2)
+        wire = Wire(hosts)
+        wire.drop = lambda src, dst, frame: True
+        with wire.running():
+            now = [0.0]
+
+            def clock() -> float:
+                now[0] = next(ticks) * 0.1
+                return now[0]
+
+            outcome = probe(
+                hosts, wire.open, [("h1", "h2")], 10.0, families=(4,), clock=clock,
+                held=lambda: now[0] if all_the_time else 0.0,
+            )  # fmt: skip
+        assert not outcome.rtt
+        return outcome.frames_sent
+
+    assert frames_sent(all_the_time=True) == 1
+    assert frames_sent(all_the_time=False) == Probe(0, 1, 4, False, b"").most
 
 
 def test_time_is_not_up_while_things_come_to_their_end() -> None:
