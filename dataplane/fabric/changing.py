@@ -48,9 +48,13 @@ class Change:
         self._executor.carry_out(self.steps.finish)
 
     def all(self) -> None:
-        """Do all three parts."""
-        self.extend()
-        self.shift()
+        """Do all three parts. Raises the first error; then what was done is undone, as far as possible."""
+        try:
+            self.extend()
+            self.shift()
+        except Exception:
+            self.undo()
+            raise
         self.finish()
 
     def undo(self) -> list[str]:

@@ -24,8 +24,9 @@ from dataplane.fabric.underlay import UnderlayFabric
 from dataplane.fabric.wires import Wires
 from dataplane.hosts.driver import Place, place_of
 from dataplane.hosts.drivers import driver
-from dataplane.plan.lab import Plan, instance_netns, plan
+from dataplane.plan.lab import Plan, devices_of, instance_netns, plan
 from dataplane.plan.pieces import EndPlan, HostPlan
+from dataplane.plan.stretches import breaks
 from dataplane.plan.wiring import link_states, wiring
 from topologies.model.topology import Topology
 
@@ -77,6 +78,9 @@ class Fabric:
         self._mirrors = Mirrors(spaces, self.parts.switches)
         self._outages = Outages(self.parts.wires, self.parts.switches, self._mirrors)
         self._as_devices: frozenset[str] = frozenset()
+        self._broken: frozenset[str] = frozenset()
+        """Links that are devices because an outage has made paths long. They stay so: a change back would
+        cost packets."""
         self._moves: dict[str, int] = {}
 
     def build_lab(self) -> None:
@@ -161,12 +165,14 @@ class Fabric:
         """Cut a link or a host's wire, or repair it. Raises ``LinkError`` for an unknown name."""
         if name not in self.link_states():
             raise LinkError(name)
+        self._break_long_paths(*self._outages.after_link(name, up))
         self._outages.set_link(self.plan, name, up)
 
     def set_switch(self, name: str, up: bool) -> None:
         """Make a switch fail (its bridge and all its ports are removed), or return, without flows."""
         if name not in self.parts.switches.names():
             raise LinkError(name)
+        self._break_long_paths(*self._outages.after_switch(name, up))
         self._outages.set_switch(self.plan, name, up)
 
     def changing(self, topology: Topology, leaving: str | None = None) -> Change:
@@ -188,29 +194,37 @@ class Fabric:
 
         Raises ``Unchangeable``, or the first error; then what was done is undone, as far as possible.
         """
-        change = self.changing(topology)
-        try:
-            change.extend()
-            change.shift()
-        except Exception:
-            change.undo()
-            raise
-        change.finish()
+        self.changing(topology).all()
 
     def _change(self, topology: Topology, as_devices: frozenset[str], moves: Mapping[str, int]) -> Change:
         there = {host.name for host in topology.hosts}
         moves = {host: number for host, number in moves.items() if host in there}
-        new = plan(topology, as_devices, moves)
+        new = plan(topology, as_devices | self._broken, moves)
         links_down = renamed(self._outages.links, self.plan, new)
+        if broken := breaks(topology, devices_of(new), links_down, self._outages.switches):
+            new = plan(topology, as_devices | self._broken | broken, moves)
         before, after = self._outages.wiring(self.plan), wiring(new, links_down, self._outages.switches)
-        become = partial(self._become, topology, new, links_down, moves)
+        become = partial(self._become, topology, new, links_down, moves, self._broken | broken)
         return Change(self.executor, steps(self.plan, new, before, after), become)
 
+    def _break_long_paths(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
+        """Before these outages: change links into devices where the paths that are left are too long for
+        one translation."""
+        broken = breaks(self.topology, devices_of(self.plan), links_down, switches_down)
+        if broken:
+            self._change(self.topology, self._as_devices | broken, self._moves).all()
+            self._broken |= broken
+
     def _become(
-        self, topology: Topology, new: Plan, links_down: frozenset[str], moves: Mapping[str, int]
+        self,
+        topology: Topology,
+        new: Plan,
+        links_down: frozenset[str],
+        moves: Mapping[str, int],
+        broken: frozenset[str],
     ) -> None:
         """Remember the new plan as that of the lab."""
-        self._moves = dict(moves)
+        self._moves, self._broken = dict(moves), broken
         self.topology, self.plan, self._outages.links = topology, new, links_down
         self.parts.hosts.expect(new.hosts)
         self.parts.switches.domains = new.domains
@@ -240,7 +254,7 @@ class Fabric:
         Some milliseconds of traffic may be lost. A link that needs devices anyway does not change.
         """
         devices = self._as_devices | {link} if wanted else self._as_devices - {link}
-        if plan(self.topology, devices, self._moves) != self.plan:
+        if plan(self.topology, devices | self._broken, self._moves) != self.plan:
             self._change(self.topology, devices, self._moves).all()
         self._as_devices = devices
 

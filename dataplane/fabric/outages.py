@@ -21,15 +21,23 @@ class Outages:
         """The wiring of a lab with this plan and these outages."""
         return wiring(plan, self.links, self.switches)
 
+    def after_link(self, name: str, up: bool) -> tuple[frozenset[str], frozenset[str]]:
+        """The cut links and failed switches after ``set_link``."""
+        changed = frozenset({name})
+        return self.links - changed if up else self.links | changed, self.switches
+
+    def after_switch(self, name: str, up: bool) -> tuple[frozenset[str], frozenset[str]]:
+        """The cut links and failed switches after ``set_switch``."""
+        changed = frozenset({name})
+        return self.links, self.switches - changed if up else self.switches | changed
+
     def set_link(self, plan: Plan, name: str, up: bool) -> None:
         """Cut a link or a host's wire, or repair it."""
-        changed = frozenset({name})
-        self._become(plan, self.links - changed if up else self.links | changed, self.switches)
+        self._become(plan, *self.after_link(name, up))
 
     def set_switch(self, plan: Plan, name: str, up: bool) -> None:
         """Make a switch fail (its bridge and all its ports are removed), or return, without flows."""
-        changed = frozenset({name})
-        self._become(plan, self.links, self.switches - changed if up else self.switches | changed)
+        self._become(plan, *self.after_switch(name, up))
 
     def _become(self, plan: Plan, links: frozenset[str], switches: frozenset[str]) -> None:
         """Do the operations from the present wiring to the wanted wiring. If one fails, undo all, as far as

@@ -82,6 +82,11 @@ class Plan:
         return wires | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
 
 
+def devices_of(plan: Plan) -> frozenset[str]:
+    """The links between switches that are pairs of devices."""
+    return frozenset(link.name for link in plan.links if link.kind == "veth")
+
+
 def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
     """Namespace -> its purpose, for hosts and functions' instances."""
     kinds: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}

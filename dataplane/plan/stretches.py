@@ -24,16 +24,27 @@ _LOOKED_AT = 400
 Neighbours = Mapping[str, list[str]]
 
 
-def breaks(topology: Topology) -> frozenset[str]:
+def breaks(
+    topology: Topology,
+    devices: frozenset[str] = frozenset(),
+    links_down: frozenset[str] = frozenset(),
+    switches_down: frozenset[str] = frozenset(),
+) -> frozenset[str]:
     """The links between switches of one domain that must be devices for the sake of long paths.
 
-    None, if every shortest path of the uncut lab is short.  Otherwise so many that patch ports connect at
-    most ``STRETCH`` switches. Then no path is too long, whichever links are cut.
+    None, if every shortest path is short in the lab whose ``links_down`` are cut and whose ``switches_down``
+    have failed.  Otherwise so many that patch ports connect at most ``STRETCH`` switches. Then no path is too
+    long, whatever is cut in addition.  ``devices``: links that are devices already.
     """
     most = STRETCH if topology.underlay is None else STRETCH_BEFORE_TUNNELS
-    domain = {switch.name: switch.domain for switch in topology.switches}
+    domain = {switch.name: switch.domain for switch in topology.switches if switch.name not in switches_down}
+    gone = devices | links_down
     links = [
-        link for link in topology.links if domain[link.a.switch] == domain[link.b.switch] and not link.shaping
+        link
+        for link in topology.links
+        if link.name not in gone
+        and not link.shaping
+        and domain.get(link.a.switch, link.a) == domain.get(link.b.switch, link.b)
     ]
     neighbours: dict[str, list[str]] = {}
     for link in links:

@@ -470,6 +470,25 @@ def test_a_row_longer_than_one_translation_is_carried(tmp_path: Path) -> None:
         line("down", "--all", code=None)
 
 
+def test_a_row_that_the_loss_of_its_hub_leaves_is_carried(tmp_path: Path) -> None:
+    """While the hub works, no path passes more than three switches."""
+    switches = [f"s{number}" for number in range(1, 71)]
+    links = [f"{a} -- {b}" for a, b in pairwise(switches)] + [f"hub -- {switch}" for switch in switches]
+    file = tmp_path / "hub.yaml"
+    names = ", ".join(["hub", *switches])
+    file.write_text(f"switches: [{names}]\nhosts: {{a: s1, b: s70}}\nlinks: [{', '.join(links)}]\n")
+    line = of_an_owner_of_its_own()
+    started = line("up", str(file), "-d", "--name", "hub", code=None)
+    try:
+        if started.returncode == 3:
+            pytest.skip(started.stderr.strip())
+        for state in ("down", "up", "down"):
+            line("switch", state, "hub")
+            assert "all 4 of 4 reached" in line("ping").stdout
+    finally:
+        line("down", "--all", code=None)
+
+
 def test_many_hosts_are_reached_as_soon_as_the_lab_is_up(tmp_path: Path) -> None:
     """The kernel notices a hundred carriers at a time, and then may rest for a second; and switches remember
     that they dropped what hosts sent before there were tables."""

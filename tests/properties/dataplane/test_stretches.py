@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import topologies
-from dataplane.plan.lab import plan
+from dataplane.plan.lab import devices_of, plan
 from dataplane.plan.stretches import STRETCH, STRETCH_BEFORE_TUNNELS, breaks
 from topologies.model.topology import Topology
 
@@ -52,6 +52,46 @@ def test_two_sets_that_tunnel_switches_join_are_short_together() -> None:
     topology = lab(31, row(31), text)
     assert topology.underlay is not None
     assert max(map(len, networkx.connected_components(patched(topology)))) <= STRETCH_BEFORE_TUNNELS
+
+
+def test_a_row_that_the_loss_of_its_hub_leaves_is_cut_into_stretches() -> None:
+    hub = [(40, number) for number in range(40)]
+    topology = lab(41, row(40) + hub)
+    assert not breaks(topology)
+    assert breaks(topology, switches_down=frozenset({"s40"})) == {"s29-s30"}
+    every = frozenset(f"s{number}-s40" for number in range(40))
+    assert breaks(topology, links_down=every) == {"s29-s30"}
+    assert not breaks(topology, frozenset({"s20-s21"}), every)  # which is a device already
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(35, 90), st.data())
+def test_no_path_that_an_outage_leaves_is_longer_than_a_stretch(switches: int, data: st.DataObject) -> None:
+    """A ring of rings with hubs is short; with random dead links and switches, what is left of it may be
+    long. Further outages find the devices that earlier ones have made."""
+    hubs = data.draw(st.integers(1, 3))
+    links = [*row(switches), (0, switches - 1)]
+    links += [(switches + number % hubs, number) for number in range(switches)]
+    links += [(switches, switches + hub) for hub in range(1, hubs)]
+    topology = lab(switches + hubs, links)
+    devices = devices_of(plan(topology))
+    cuttable = st.sampled_from([link.name for link in topology.links])
+    failing = st.sampled_from([f"s{number}" for number in range(switches - 5, switches + hubs)])
+    for _ in range(3):
+        links_down = frozenset(data.draw(st.lists(cuttable, max_size=4)))
+        switches_down = frozenset(data.draw(st.lists(failing, max_size=4)))
+        devices |= breaks(topology, devices, links_down, switches_down)
+        planned = plan(topology, devices)
+        assert devices_of(planned) == devices
+        left = networkx.Graph(
+            (link.a.switch, link.b.switch) for link in planned.links if link.name not in links_down
+        )
+        left.remove_nodes_from(switches_down & set(left))
+        joined = networkx.Graph(
+            (link.a.switch, link.b.switch) for link in planned.links if link.kind == "patch"
+        ).edge_subgraph(left.edges)
+        for _, reached in networkx.all_pairs_shortest_path_length(joined):
+            assert max(reached.values()) < STRETCH
 
 
 @settings(max_examples=40, deadline=None)
