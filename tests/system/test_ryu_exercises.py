@@ -24,11 +24,17 @@ FAILS = {
     "firewall": ["h1, h3 is blocked from h2, TCP 23", "h3 does not reach h1"],
     "load_balancer": ["both servers get connections"],
     "shortest_path": ["h1 reaches h2 the long way when the short one is cut"],
+    "loop_free": [
+        "all reaches all",
+        "a broadcast comes to each host once",
+        "h1 reaches h2 when a link is cut",
+    ],
+    "monitor": ["h3 hears how many packets h1 sends in a second"],
 }
 """Exercise -> the checks that fail before it is done."""
 ALWAYS = {"learning_switch"}
 """The exercises that take seconds."""
-SLOW = {"load_balancer", "shortest_path"}
+SLOW = {"load_balancer", "loop_free", "monitor", "shortest_path"}
 """The exercises whose checks need more than a moment: several connections, or a cut."""
 LONG = 120
 """Seconds: an app starts anew, and each check that fails takes seconds."""
