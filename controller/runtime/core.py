@@ -147,13 +147,18 @@ class Core:
         return [Emit(Disconnected(member.name))]
 
     def port(self, dpid: int, number: int, up: bool | None, now: float) -> list[Command]:
-        """A port changed: ``up`` None when it was deleted."""
+        """A port changed: ``up`` None when it was deleted. A host's port that appears is no news: a switch
+        may connect before it has its ports."""
+        there = self.roster.has_reported(dpid, number)
         member = self.roster.port(dpid, number, bool(up))
         if member is None:
             return []
         port = Port(switch=member.name, number=number)
-        out: list[Command] = [Emit(PortChanged(member.name, number, bool(up)))]
-        if self.roster.leads_on(port):
+        leads_on = self.roster.leads_on(port)
+        out: list[Command] = []
+        if there or leads_on:
+            out.append(Emit(PortChanged(member.name, number, bool(up))))
+        if leads_on:
             self._reconsider(f"port {port} {'up' if up else 'down'}", now)
         elif not up:
             out += self._follow_health(self.health.down(port, now), now)

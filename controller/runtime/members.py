@@ -131,14 +131,22 @@ class Roster:
         return member
 
     def port(self, dpid: int, number: int, up: bool) -> Member | None:
-        """A port has changed; None: it is no member's, or was in that state already."""
+        """A port has changed; None: it is no member's, or was in that state already. One that is missing is
+        down."""
         if dpid in self._strangers:
             self._strangers[dpid][1][number] = up
         member = self.by_dpid(dpid)
-        if member is None or member.ports is None or member.ports.get(number) == up:
+        if member is None or member.ports is None:
+            return None
+        if member.ports.get(number, False) == up:
             return None
         member.ports[number] = up
         return member
+
+    def has_reported(self, dpid: int, number: int) -> bool:
+        """Whether the switch has told of this port before, on its present connection."""
+        member = self.by_dpid(dpid)
+        return member is not None and number in (member.ports or {})
 
     def leads_on(self, port: Port) -> bool:
         """Whether a link of the intent ends at this port."""

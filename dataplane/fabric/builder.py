@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from dataplane.fabric.parts import Parts
-from dataplane.plan.lab import Plan, space_kinds
+from dataplane.plan.lab import Plan, bare_at_first, space_kinds
 
 Report = Callable[[str, float], None]
 
@@ -31,12 +31,13 @@ class Builder:
         self._stage_began = time.monotonic()
         # Domains first: their daemons start and make the bridges while the rest is built.
         parts.spaces.make_domains()
-        starting = parts.switches.start(parts.spaces, len(plan.hosts))
+        # Some switches connect to their controllers before they have ports.
+        parts.wires.make_management(plan.domains)
+        starting = parts.switches.start(parts.spaces, len(plan.hosts), bare_at_first(plan))
         parts.spaces.make_underlay(list(plan.underlay.nodes.values()))
         parts.hosts.expect(plan.hosts)
         parts.spaces.make(space_kinds(plan))
         self._end_stage("namespaces")
-        parts.wires.make_management(plan.domains)
         wires = plan.wires
         parts.wires.make(list(wires.values()))
         self._end_stage("wires")

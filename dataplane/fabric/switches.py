@@ -61,10 +61,15 @@ class Switches:
         self._controllers = dict(controllers)
         self._tell_daemon = tell_daemon
         self._running: dict[str, OpenVSwitch] = {}  # by domain
+        self._bare: frozenset[str] = frozenset()
 
-    def start(self, spaces: Mapping[str, Namespace], hosts: int) -> list[Future[None]]:
+    def start(
+        self, spaces: Mapping[str, Namespace], hosts: int, bare: frozenset[str] = frozenset()
+    ) -> list[Future[None]]:
         """Start all daemons in their domains' namespaces (``spaces``, by file name). ``hosts``: their number
-        in the lab. Each future is done when one domain has its bridges."""
+        in the lab. ``bare``: the switches that connect to their controllers before they have ports. Each
+        future is done when one domain has its bridges."""
+        self._bare = bare
         if self.datapath == "auto":
             self.datapath = "system" if kernel_datapath.usable() else "netdev"
         if len(self.domains) == 1:
@@ -90,10 +95,18 @@ class Switches:
         switch.start()
         bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
         timeouts = ovsdb.timeout_operations(self.datapath, domain.udp_timeouts) if domain.udp_timeouts else []
-        switch.order(ovsdb.bridge_operations(bare, self.datapath, None) + timeouts)
+        controllers = self._controllers_of(b for b in domain.bridges if b.switch in self._bare)
+        switch.order(ovsdb.bridge_operations(bare, self.datapath, None) + controllers + timeouts)
+
+    def _controllers_of(self, bridges: Iterable[BridgePlan]) -> list[ovsdb.Operation]:
+        return [
+            operation
+            for bridge in bridges
+            for operation in ovsdb.controller_operations(bridge, target(bridge, self._controllers))
+        ]
 
     def complete(self) -> list[Future[None]]:
-        """Add the ports that are devices, and the addresses of controllers. The wires must exist.
+        """Add the ports that are devices, and the addresses of the other controllers. The wires must exist.
 
         Each future is done when one domain is complete.
         """
@@ -103,7 +116,7 @@ class Switches:
         operations: list[ovsdb.Operation] = []
         for bridge in domain.bridges:
             operations += ovsdb.add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
-            operations += ovsdb.controller_operations(bridge, target(bridge, self._controllers))
+        operations += self._controllers_of(b for b in domain.bridges if b.switch not in self._bare)
         self._running[domain.name].apply(operations)
 
     def verify(self) -> None:

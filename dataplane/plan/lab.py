@@ -28,7 +28,7 @@ from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
-from topologies.model.choices import NAMESPACE
+from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.functions import Function
 from topologies.model.kinds import LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
@@ -85,6 +85,26 @@ class Plan:
 def devices_of(plan: Plan) -> frozenset[str]:
     """The links between switches that are pairs of devices."""
     return frozenset(link.name for link in plan.links if link.kind == "veth")
+
+
+def bare_at_first(plan: Plan) -> frozenset[str]:
+    """The switches that can get tables before they have their ports, because all their devices lead to hosts.
+
+    At every message and event, ovs-vswitchd polls all ports, and it takes 50 OpenFlow messages at a time: the
+    tables of a switch with 1,000 ports cost a second more than those of one that has none yet.  A port that
+    leads to a switch or function decides the tables: so such a switch has all its ports before it connects. A
+    user's own controller also finds all ports when a switch connects.
+    """
+    to_hosts = {(host.far.netns, host.far.device) for host in plan.hosts}
+    return frozenset(
+        bridge.switch
+        for domain in plan.domains
+        for bridge in domain.bridges
+        if bridge.controller == SDNLAB
+        and all(
+            (domain.netns, port.device) in to_hosts for port in bridge.ports if port.is_device or port.tunnel
+        )
+    )
 
 
 def space_kinds(plan: Plan) -> dict[str, SpaceKind]:

@@ -284,3 +284,18 @@ def test_who_takes_a_switch_away_waits_until_all_go_round_it_and_not_until_it_is
         lab.run()
     assert lab.core.settled(away) and not lab.core.settled(), "it may come back, if nobody took it away"
     assert lab.now < lab.core.patience.grace
+
+
+def test_hosts_ports_that_appear_are_no_news_but_their_changes_and_links_are() -> None:
+    lab = converged()
+    lab.events.clear()
+    lab.take(lab.core.port(1, 77, False, lab.now))  # appears without a carrier, and gets one
+    lab.take(lab.core.port(1, 77, True, lab.now))
+    lab.run(1)
+    assert lab.named("port") == []
+    lab.take(lab.core.port(1, 77, None, lab.now))
+    lab.take(lab.core.port(1, 77, True, lab.now))
+    lab.take(lab.core.port(1, 1, False, lab.now))
+    lab.run(1)
+    told = [(event["port"], event["up"]) for event in lab.named("port")]
+    assert told == [(77, False), (77, True), (1, False)]

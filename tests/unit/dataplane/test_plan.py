@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataplane.plan.lab import DEVICE_NAME_LIMIT, MANAGEMENT, device_name, plan
+from dataplane.plan.lab import DEVICE_NAME_LIMIT, MANAGEMENT, bare_at_first, device_name, plan
+from dataplane.plan.pieces import PortPlan
 from tests.unit.dataplane.labs import line
 from topologies.model.topology import Shaping
 
@@ -61,3 +64,21 @@ def test_a_short_name_is_used_only_where_needed() -> None:
     assert device_name("a-switch-with-a-long-name-eth1", "p1-1") == "p1-1"
     assert device_name("Zürich-eth1", "p1-1") == "p1-1"
     assert device_name("a/b", "p1-1") == "p1-1"
+
+
+def test_a_switch_gets_tables_before_its_ports_where_these_lead_to_hosts_only() -> None:
+    assert bare_at_first(plan(line(3))) == {
+        "s1",
+        "s2",
+        "s3",
+    }  # links are patch ports: there from the first on
+    assert not bare_at_first(plan(line(2, domains=2)))
+    assert not bare_at_first(plan(line(2, shaping=Shaping(bandwidth=1_000_000))))
+    planned = plan(line(2))
+    domain = planned.domains[0]
+    s1, s2 = domain.bridges
+    others = replace(domain, bridges=(replace(s1, controller="app"), s2))
+    assert bare_at_first(replace(planned, domains=(others,))) == {"s2"}
+    tunnel = replace(s1, ports=(*s1.ports, PortPlan("_vxlan", 9, tunnel=True)))
+    assert bare_at_first(replace(planned, domains=(replace(domain, bridges=(tunnel, s2)),))) == {"s2"}
+    assert bare_at_first(replace(planned, hosts=planned.hosts[:1])) == {planned.hosts[0].switch}
