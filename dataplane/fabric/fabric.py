@@ -63,6 +63,7 @@ class Fabric:
         self.topology = topology
         self.run_dir = Path(run_dir)
         self.plan: Plan = plan(topology)
+        self._host_plans: tuple[Plan | None, dict[str, HostPlan]] = None, {}
         domains = self.plan.domains
         spaces = Spaces(domain.netns for domain in domains)
         hosts = Hosts(spaces, self.run_dir)
@@ -120,10 +121,10 @@ class Fabric:
 
     def host_plan(self, host: str) -> HostPlan:
         """The plan of a host. Raises KeyError if there is no such host."""
-        for planned in self.plan.hosts:
-            if planned.name == host:
-                return planned
-        raise KeyError(host)
+        plan, by_name = self._host_plans
+        if plan is not self.plan:
+            plan, by_name = self._host_plans = self.plan, {host.name: host for host in self.plan.hosts}
+        return by_name[host]
 
     def place(self, host: str) -> Place:
         """The place of a host, for its driver. Raises KeyError if there is no such host."""

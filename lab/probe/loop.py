@@ -17,6 +17,9 @@ from lab.probe.frames import Echo, Resolved, Station
 _PER_HOST = 48
 _QUEUE_AIM = 0.03
 _RETRY_AGE = 0.3
+_ROOM = 256
+"""Most hosts whose kernels may have resolved a neighbour for an echo on the way, where these are forgotten
+again."""
 _TRIES = 5  # the last one more than a second after the first: a kernel repeats a solicitation after one
 
 
@@ -42,6 +45,11 @@ class Probe:
     answer: bytes = b""  # what the prober itself sends back from the destination; empty: its stack answers
     emit: Callable[[bytes], None] | None = None  # sends it, in place of the source's socket
     then: list[Probe] = field(default_factory=list)  # released when this one is answered
+
+    @property
+    def stack(self) -> bool:
+        """Whether the destination's own kernel answers, for which it resolves the source's address."""
+        return not (self.resolve or self.one_way or self.answer or self.emit)
 
     def give_up(self) -> int:
         """Give a probe up; how many probes this closes (probes that depend on it never start)."""
@@ -104,6 +112,10 @@ class Pace:
         return max(0.05, 4 * self.latency)
 
 
+Forget = Callable[[str, bytes], None]
+"""Makes a host (by name) forget what its kernel has resolved for an address (packed)."""
+
+
 @dataclass
 class Run:
     stations: list[Station]
@@ -123,6 +135,7 @@ class Run:
     """Pairs in different networks that no router joins."""
     ring: int = 0  # echoes from this index on are real pings of the ring
     crossing: int | None = None  # echoes from this index on cross links
+    forget: Forget | None = None
 
 
 def address_of(station: Station, family: int) -> bytes | None:
@@ -177,6 +190,7 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
     flying: deque[Probe] = deque()  # recently sent, oldest first: what congestion is judged by
     unanswered: deque[Probe] = deque()  # everything sent, oldest first
     in_flight = [0] * len(run.sockets)
+    resolved = 0  # echoes on the way for which a kernel resolves a neighbour
     poller = select.epoll()
     try:
         by_fd = {}
@@ -191,7 +205,9 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
                 told(total - open_probes, total)
                 next_word = now + _TELL
             while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
-                in_flight[flying.popleft().src] -= 1
+                landed = flying.popleft()
+                in_flight[landed.src] -= 1
+                resolved -= landed.stack
             held = run.held()
             while unanswered and (unanswered[0].answered or run.pace.is_late(unanswered[0], now, held)):
                 late = unanswered.popleft()
@@ -199,7 +215,7 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
                     waiting.append(late)
                 elif not late.answered:
                     open_probes -= late.give_up()
-            _send_due(run, waiting, flying, unanswered, in_flight)
+            resolved += _send_due(run, waiting, flying, unanswered, in_flight, resolved)
             # if the window has room, only poll for answers; otherwise wait for them
             pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
             for fd, _event in poller.poll(min(pause, max(0.0, deadline.at - now)), 256):
@@ -209,15 +225,23 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
 
 
 def _send_due(
-    run: Run, waiting: deque[Probe], flying: deque[Probe], unanswered: deque[Probe], in_flight: list[int]
-) -> None:
-    """Send from ``waiting`` while the window has room, no host more than its share."""
+    run: Run,
+    waiting: deque[Probe],
+    flying: deque[Probe],
+    unanswered: deque[Probe],
+    in_flight: list[int],
+    resolved: int,
+) -> int:
+    """Send from ``waiting`` while the window has room, no host more than its share; how many kernels resolve
+    a neighbour for what was sent. ``resolved``: how many do already."""
     deferred: list[Probe] = []
+    room = _ROOM - resolved if run.forget is not None else len(waiting)
+    resolving = 0
     while waiting and len(flying) < run.pace.window and len(deferred) <= 64:
         item = waiting.popleft()
         if item.answered:
             continue
-        if in_flight[item.src] >= _PER_HOST:
+        if in_flight[item.src] >= _PER_HOST or (item.stack and resolving >= room):
             deferred.append(item)
             continue
         item.sent, item.held = run.clock(), run.held()
@@ -235,7 +259,9 @@ def _send_due(
         in_flight[item.src] += 1
         flying.append(item)
         unanswered.append(item)
+        resolving += item.stack
     waiting.extendleft(reversed(deferred))
+    return resolving
 
 
 def _receive(run: Run, at: int, waiting: deque[Probe]) -> int:
@@ -272,6 +298,9 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
         now = run.clock()
         item.seconds = now - item.sent
         run.pace.answered(item, now)
+        source = address_of(run.stations[item.src], item.family)
+        if run.forget is not None and item.stack and source is not None:
+            run.forget(run.stations[item.dst].name, source)
         return 0 if item.given_up else 1
     return 0
 

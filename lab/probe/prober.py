@@ -31,7 +31,7 @@ from typing import NamedTuple, TypeVar
 
 from lab.probe import frames
 from lab.probe.frames import Station
-from lab.probe.loop import Probe, Run, Told, address_of, drive, share_a_family
+from lab.probe.loop import Forget, Probe, Run, Told, address_of, drive, share_a_family
 from lab.probe.pairs import Gateway as Gateway
 from lab.probe.pairs import choose_families, default_pairs, patience
 from linux.syscalls import setns
@@ -157,6 +157,7 @@ def probe(
     held: Callable[[], float] = lambda: 0.0,
     tracked: bool = False,
     crossings: Sequence[Crossing] = (),
+    forget: Forget | None = None,
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
@@ -168,7 +169,9 @@ def probe(
     -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
     are tried once, after all others. ``held``: seconds so far for which a busy machine held the switches up;
     they don't count for a frame that is waited for. ``tracked``: functions may track connections.
-    ``crossings``: further frames, which are no pairs.
+    ``crossings``: further frames, which are no pairs. ``forget``: takes back what kernels have
+    resolved to answer; it is not called where ``auto`` lets the kernels answer all pairs, since these have
+    room for so few.
     """
     by_name = {host.name: host for host in hosts}
     wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
@@ -185,6 +188,7 @@ def probe(
         clock,
         frames_mode,
         held,
+        forget=forget if frames_mode or method == "stack" else None,
     )  # fmt: skip
     collecting = gc.isenabled()
     gc.disable()  # 40,000 probes are no garbage: walking them costs as much as sending them

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from collections.abc import Sequence
+from functools import partial
 
 from dataplane.fabric.fabric import Fabric
+from dataplane.netlink import neighbours
 from lab.failure import Exit, Failure, unknown
 from lab.messages.lab import PingResult
 from lab.probe.answer import ping_result, tellable
 from lab.probe.loop import Told
 from lab.probe.pairs import default_pairs, gateways
-from lab.probe.prober import Crossing, ProbeResult, open_in, probe
+from lab.probe.prober import Crossing, ProbeResult, open_in, probe, visiting
 from linux.held_up import HeldUp
 from topologies.model.parts import part_of
 from topologies.model.parts import remark as parts_remark
@@ -72,6 +75,11 @@ def send(
         seen = net.seen_at(host)
         return open_in(net.space_fd(seen.netns), seen.device)
 
+    def forget(host: str, address: bytes) -> None:
+        seen = net.seen_at(host)
+        with contextlib.suppress(OSError):
+            visiting(net.space_fd(seen.netns), partial(neighbours.forget, seen.device, address))
+
     if timeout is None and topology.applications:
         timeout = APP_PATIENCE
     switching = [pid for (_, program), (pid, _) in net.daemon_sockets().items() if program == "ovs-vswitchd"]
@@ -89,6 +97,7 @@ def send(
             held=held,
             tracked=bool(topology.functions),
             crossings=crossings,
+            forget=forget,
         )
     except OSError as error:
         raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None

@@ -523,3 +523,36 @@ def test_frames_that_switches_send_show_which_links_carry() -> None:
         result = probe(wire.hosts, wire.open, [("h1", "h2")], 4.0, method="stack", crossings=crossings)
     assert result.ok and result.crossed == (True, False)
     assert {(src, dst) for src, dst, _ in result.rtt} == {("h1", "h2")} and len(sent) == 1
+
+
+def test_kernels_forget_what_they_resolved_for_a_ring_and_few_resolve_at_a_time() -> None:
+    hosts = make_hosts(700)
+    ring = [(a.name, b.name) for a, b in zip(hosts, [*hosts[1:], hosts[0]], strict=True)]
+    addresses = {host.ipv4.ip.packed: host.name for host in hosts if host.ipv4}
+    entries: set[tuple[str, str]] = set()
+    most = 0
+
+    def note(wire: Wire) -> None:
+        def asked(src: str, dst: str, frame: bytes) -> bool:
+            nonlocal most
+            if frame[12:14] == b"\x08\x00" and frame[34] == 8:
+                entries.add((dst, src))
+                most = max(most, len(entries))
+            return False
+
+        wire.drop = asked
+
+    def forget(host: str, address: bytes) -> None:
+        entries.remove((host, addresses[address]))
+
+    result = run(hosts, note, ring, families=(4,), method="stack", forget=forget)
+    assert result.ok and not entries
+    assert most <= 256
+
+
+def test_kernels_keep_what_they_resolved_where_they_answer_all_pairs() -> None:
+    forgotten: list[str] = []
+    result = run(make_hosts(4), forget=lambda host, address: forgotten.append(host))
+    assert result.ok and result.method == "stack" and not forgotten
+    result = run(make_hosts(4), method="frames", forget=lambda host, address: forgotten.append(host))
+    assert result.ok and len(forgotten) == 8  # a ring, in both families
