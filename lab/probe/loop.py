@@ -136,6 +136,7 @@ class Run:
     ring: int = 0  # echoes from this index on are real pings of the ring
     crossing: int | None = None  # echoes from this index on cross links
     forget: Forget | None = None
+    heard: float = 0.0  # when something was answered, or the pace began anew
 
 
 def address_of(station: Station, family: int) -> bytes | None:
@@ -178,7 +179,7 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
     ``seconds`` count from now on: the time to prepare a million frames is not the network's.
     ``soft``: they are an estimate (see ``Deadline``).
     """
-    began = next_word = run.clock()
+    began = next_word = run.heard = run.clock()
     deadline = Deadline(began + seconds, soft, began)
     before = -1
     waiting: deque[Probe] = deque()
@@ -204,6 +205,9 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
             if told is not None and now >= next_word:
                 told(total - open_probes, total)
                 next_word = now + _TELL
+            if now - run.heard > run.pace.stale_after:
+                run.pace.begin_anew()
+                run.heard = now
             while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
                 landed = flying.popleft()
                 in_flight[landed.src] -= 1
@@ -295,7 +299,7 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
                 run.sockets[item.dst].send(item.answer)
     elif not item.answered:
         item.answered = True
-        now = run.clock()
+        run.heard = now = run.clock()
         item.seconds = now - item.sent
         run.pace.answered(item, now)
         source = address_of(run.stations[item.src], item.family)
@@ -314,6 +318,7 @@ def _on_resolved(run: Run, at: int, answer: Resolved, waiting: deque[Probe]) -> 
         return 0
     item.answered = True
     item.wrong = ""
-    run.pace.answered(item, run.clock())
+    run.heard = run.clock()
+    run.pace.answered(item, run.heard)
     waiting.extend(item.then)
     return 0 if item.given_up else 1

@@ -158,6 +158,7 @@ def probe(
     tracked: bool = False,
     crossings: Sequence[Crossing] = (),
     forget: Forget | None = None,
+    parts_now: Mapping[str, int] | None = None,
 ) -> ProbeResult:
     """Send a frame for each of ``pairs`` (default: all within each network) and match what arrives.
 
@@ -167,9 +168,10 @@ def probe(
     address family is a failure that says so.  Raises OSError when a host's interface no longer exists, and
     KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.  ``parts``: switch
     -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
-    are tried once, after all others. ``held``: seconds so far for which a busy machine held the switches up;
-    they don't count for a frame that is waited for. ``tracked``: functions may track connections.
-    ``crossings``: further frames, which are no pairs. ``forget``: takes back what kernels have
+    are tried once, after all others. ``parts_now``: host -> the part that it is in while links are down; the
+    same holds for pairs of different ones. ``held``: seconds so far for which a busy machine held the
+    switches up; they don't count for a frame that is waited for. ``tracked``: functions may track
+    connections. ``crossings``: further frames, which are no pairs. ``forget``: takes back what kernels have
     resolved to answer; it is not called where ``auto`` lets the kernels answer all pairs, since these have
     room for so few.
     """
@@ -196,7 +198,7 @@ def probe(
         for host in involved:
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
-        impossible = _plan(run, involved, wanted, families, ring_families, parts or {}, tracked)
+        impossible = _plan(run, involved, wanted, families, ring_families, parts or {}, tracked, parts_now)
         _add_crossings(run, crossings)
         seconds = patience(len(wanted) * len(families)) if timeout is None else timeout
         drive(run, seconds, told, soft=timeout is None)
@@ -253,10 +255,14 @@ def _plan(
     ring_families: tuple[int, ...],
     parts: Mapping[str, int],
     tracked: bool,
+    parts_now: Mapping[str, int] | None,
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions that they need; the pairs that can't be tested."""
     index = {station.name: i for i, station in enumerate(run.stations)}
-    part = {host.name: parts.get(host.port.switch, 0) for host in hosts}
+    part = {
+        host.name: parts.get(host.port.switch, 0) if parts_now is None else parts_now[host.name]
+        for host in hosts
+    }
     pairs = sorted(pairs, key=lambda pair: part[pair[0]] != part[pair[1]])
     impossible: list[Failure] = []
     for family in families:

@@ -9,6 +9,7 @@ from functools import partial
 
 from dataplane.fabric.fabric import Fabric
 from dataplane.netlink import neighbours
+from dataplane.plan.wiring import wire_name
 from lab.failure import Exit, Failure, unknown
 from lab.messages.lab import PingResult
 from lab.probe.answer import ping_result, tellable
@@ -16,7 +17,7 @@ from lab.probe.loop import Told
 from lab.probe.pairs import default_pairs, gateways
 from lab.probe.prober import Crossing, ProbeResult, open_in, probe, visiting
 from linux.held_up import HeldUp
-from topologies.model.parts import part_of
+from topologies.model.parts import part_of, parts_now
 from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
 from topologies.model.topology import Topology
@@ -93,6 +94,7 @@ def send(
             method=method,
             routed=gateways(topology),
             parts=part_of(topology),
+            parts_now=_parts_now(net, topology),
             told=told,
             held=held,
             tracked=bool(topology.functions),
@@ -103,3 +105,10 @@ def send(
         raise Failure(f"can't probe: {error.strerror or error}", "is a host's interface gone?") from None
     finally:
         held.close()
+
+
+def _parts_now(net: Fabric, topology: Topology) -> dict[str, int]:
+    """Host -> the part of the lab that it is in now."""
+    down = {name for name, up in net.link_states().items() if not up}
+    wires = {host.name: wire_name(host.name, host.port.switch) for host in topology.hosts}
+    return parts_now(topology, down, {host for host, wire in wires.items() if wire in down})

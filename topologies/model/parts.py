@@ -6,6 +6,8 @@ Topology Zoo have several parts.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from typing import NamedTuple
 
 from topologies.model.overlay import islands
@@ -45,6 +47,20 @@ def part_of(topology: Topology) -> dict[str, int]:
     if topology.underlay is not None:
         return {switch.name: 0 for switch in topology.switches}
     return islands(topology)
+
+
+def parts_now(topology: Topology, links_down: Collection[str], hosts_off: Collection[str]) -> dict[str, int]:
+    """Host -> the number of the part that it is in while these links, and the wires of these hosts, are
+    down."""
+    whole = topology.model_copy(
+        update={"links": tuple(link for link in topology.links if link.name not in links_down)}
+    )
+    number = part_of(whole)
+    alone = itertools.count(len(number))
+    return {
+        host.name: next(alone) if host.name in hosts_off else number[host.port.switch]
+        for host in topology.hosts
+    }
 
 
 def remark(topology: Topology) -> str:

@@ -15,7 +15,7 @@ from ipaddress import IPv4Interface, IPv6Interface, ip_address
 import pytest
 
 from lab.probe import frames
-from lab.probe.loop import Deadline, Pace, Probe
+from lab.probe.loop import Deadline, Pace, Probe, Run, drive
 from lab.probe.pairs import Gateway, default_pairs
 from lab.probe.prober import Crossing, ProbeResult, probe
 from topologies.model.topology import Host, Port
@@ -310,6 +310,52 @@ def test_no_frame_is_sent_again_while_the_switches_wait_for_a_processor() -> Non
 
     assert frames_sent(all_the_time=True) == 1
     assert frames_sent(all_the_time=False) == Probe(0, 1, 4, False, b"").most
+
+
+@pytest.mark.parametrize("method", ["stack", "frames"])
+def test_pairs_that_a_cut_keeps_apart_are_tried_once(method: str) -> None:
+    sent: list[tuple[str, str]] = []
+
+    def spoil(wire: Wire) -> None:
+        def drop(src: str, dst: str, frame: bytes) -> bool:
+            sent.append((src, dst))
+            return dst != "arp" and "h2" in (src, dst)
+
+        wire.drop = drop
+
+    now = {"h1": 0, "h2": 1, "h3": 0, "h4": 0}
+    result = run(make_hosts(4), spoil, families=(4,), method=method, parts_now=now)
+    assert {frozenset((f.src, f.dst)) for f in result.failures} == {
+        frozenset(("h2", other)) for other in ("h1", "h3", "h4")
+    }
+    most = 2 if method == "frames" else 1  # the ring's real ping comes on top
+    assert all(sent.count(pair) <= most for pair in sent if "h2" in pair and "arp" not in pair)
+
+
+def test_frames_that_nobody_answers_do_not_keep_the_window_small() -> None:
+    hosts = make_hosts(40)
+    stations = [
+        frames.station(host.name, host.mac, host.ipv4.ip if host.ipv4 else None, None) for host in hosts
+    ]
+    ends = [socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM) for _ in hosts]
+    now = 0.0
+
+    def clock() -> float:
+        nonlocal now
+        now += 0.001
+        return now
+
+    run_ = Run(stations, [near for near, _ in ends], 1, clock, True, pace=Pace(window=16))
+    for near, far in ends:
+        near.setblocking(False)
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    run_.echoes = [Probe(i, (i + 1) % 40, 4, False, b"x", most=1, one_way=True) for i in range(40)]
+    drive(run_, 60.0)
+    assert all(probe.tries == 1 for probe in run_.echoes)
+    assert run_.pace.window >= Pace().window
+    for near, far in ends:
+        near.close()
+        far.close()
 
 
 def test_time_is_not_up_while_things_come_to_their_end() -> None:

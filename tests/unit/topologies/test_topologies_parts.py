@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import topologies
-from topologies.model.parts import parts
+from topologies.model.parts import parts, parts_now
 from topologies.model.policy import Policy
 
 APART = b"""
@@ -50,3 +50,16 @@ def test_hosts_of_different_parts_are_expected_not_to_reach_each_other() -> None
     away = policy.ping(hosts["h1"], hosts["h3"], 4)
     assert (away.allowed, away.apart, away.why) == (False, True, "no link joins s1 and s3")
     assert policy.ping(hosts["h3"], hosts["h5"], 6).allowed is True
+
+
+def test_cut_links_and_wires_make_parts_that_an_underlay_joins_again() -> None:
+    text = b"switches: [s1, s2, s3]\nhosts: {h1: s1, h2: s2, h3: s3, h4: s3}\nlinks: [s1 -- s2, s2 -- s3]\n"
+    topology = topologies.loads(text, "x.yaml")
+    assert len(set(parts_now(topology, (), ()).values())) == 1
+    cut = parts_now(topology, {topology.links[0].name}, {"h4"})
+    assert cut["h2"] == cut["h3"] and len(set(cut.values())) == 3
+    domains = (
+        b"domains: [a, b]\nswitches: {s1: {domain: a}, s2: {domain: b}}\nhosts: {h1: s1, h2: s2, h3: s2}\n"
+    )
+    over = parts_now(topologies.loads(domains, "x.yaml"), (), {"h3"})
+    assert over["h1"] == over["h2"] != over["h3"]
