@@ -37,6 +37,7 @@ MEASUREMENTS = {
     "migrating": "pings lost when a virtual machine moves live, against stop and start",
     "steering": "what chains cost, against the same functions joined by plain wires",
     "packet_ins": "packet-ins that a Ryu app handles, against the same app on os-ken and on PyPI's ryu",
+    "overhearing": "OpenFlow messages through an app, before, while and after somebody looks at them",
     "firewalls": "firewalls with 10, 1,000 and 10,000 rules, against plain nftables",
     "balancing": "the layer-4 load balancer, against HAProxy in TCP mode",
     "chain_changes": "packets lost while chains and functions change or die",
