@@ -7,6 +7,7 @@ the right fields, whatever bucket of a select group the switches choose; and so 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -54,7 +55,8 @@ _Problems = dict[Pair, dict[int, list[tuple[str, Outcome]]]]
 def prove(
     topology: Topology, tables: Mapping[str, SwitchTables], down: frozenset[str] = frozenset()
 ) -> tuple[Proof, Batches]:
-    """Prove all pairs of hosts that a network or a router joins.
+    """Prove all pairs of hosts that a network or a router joins. Two interfaces of one host are no pair: what
+    it sends to itself crosses no wire.
 
     ``tables``: those of the switches that are the controller's; ``down``: the names of links that are down.
     """
@@ -75,7 +77,7 @@ def _problems(batches: Batches) -> _Problems:
         return known
 
     def note(pair: Pair, family: int, what: str, outcome: Outcome) -> None:
-        if pair[0] != pair[1]:
+        if batches.hosts[pair[0]].node != batches.hosts[pair[1]].node:
             problems.setdefault(pair, {}).setdefault(family, []).append((what, outcome))
 
     count = len(batches.hosts)
@@ -178,13 +180,14 @@ def _verdicts(topology: Topology, batches: Batches, problems: _Problems) -> Proo
         if one_by_one or not alike:
             for source in numbers:
                 for target in (*numbers, *others):
-                    if source == target:
+                    if batches.hosts[source].node == batches.hosts[target].node:
                         continue
                     common = tuple(f for f in families[source] if f in families[target])
                     if common or target not in others:
                         judge.pair((source, target), common)
             continue
-        here = len(numbers) * (len(numbers) - 1 + len(others))
+        at_home = Counter(batches.hosts[number].node for number in (*numbers, *others))
+        here = sum(len(numbers) + len(others) - at_home[batches.hosts[number].node] for number in numbers)
         there = set(others)
         listed = [
             pair
@@ -218,6 +221,8 @@ def ring(topology: Topology, batches: Batches, proof: Proof) -> list[tuple[str, 
             others = [*numbers[place + 1 :], *numbers[:place]][:_TRIED] + further[:_TRIED]
             for other in others:
                 pair = hosts[number].name, hosts[other].name
+                if hosts[number].node == hosts[other].node:
+                    continue
                 common = any(batches.has(number, f) and batches.has(other, f) for f in FAMILIES)
                 if pair not in bad and common:
                     pairs.append(pair)

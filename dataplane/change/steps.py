@@ -86,7 +86,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
     wires = _Wires(old.wires, new.wires)
     spaces = space_kinds(old), space_kinds(new)
-    hosts = [{host.netns: host for host in plan.hosts} for plan in (old, new)]
+    hosts = [{host.netns: host for host in plan.hosts if not host.host.of} for plan in (old, new)]
     tunnels = _tunnels(old), _tunnels(new)
     ports = _Ports(old, before, after, wires)
     extend: list[Operation] = [
@@ -199,6 +199,7 @@ def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
         mtu=was.mtu,
         whole=was.whole,
         largest=was.largest,
+        table=was.table,
     )
 
 

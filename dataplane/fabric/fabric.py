@@ -127,12 +127,20 @@ class Fabric:
         return by_name[host]
 
     def place(self, host: str) -> Place:
-        """The place of a host, for its driver. Raises KeyError if there is no such host."""
-        return place_of(self.host_plan(host), self.run_dir)
+        """The place of a host, or of that with this interface, for its driver. Raises KeyError if there is no
+        such host."""
+        planned = self.host_plan(host)
+        node = planned if not planned.host.of else self.host_plan(planned.host.of)
+        return place_of(node, self.run_dir)
 
     def places(self) -> dict[str, Place]:
-        """Host -> its place, for its driver."""
-        return {planned.name: place_of(planned, self.run_dir) for planned in self.plan.hosts}
+        """Host -> its place, for its driver; also for each further interface of a host."""
+        nodes = {
+            planned.name: place_of(planned, self.run_dir)
+            for planned in self.plan.hosts
+            if not planned.host.of
+        }
+        return {planned.name: nodes[planned.host.node] for planned in self.plan.hosts}
 
     def seen_at(self, host: str) -> EndPlan:
         """The device that all frames of a host pass. Raises KeyError if there is no such host."""

@@ -24,8 +24,9 @@ class Hosts:
         self._started: set[str] = set()  # of these, by namespace
 
     def expect(self, hosts: Iterable[HostPlan]) -> None:
-        """Remember new hosts, and the new plans of present ones."""
-        self._planned |= {host.netns: host for host in hosts}
+        """Remember new hosts, and the new plans of present ones. One with several interfaces starts with the
+        first that is wired."""
+        self._planned |= {host.netns: host for host in hosts if not host.host.of}
 
     def at(self, netns: str) -> HostPlan | None:
         """The host whose namespace this is."""

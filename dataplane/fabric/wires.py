@@ -130,7 +130,9 @@ class Wires:
         here.run([move_device(here.index_of(old.far.device), there.fd, new.far.device)])
         self._spaces.deafen_ports([new.far])
         index = there.netlink.index_of(new.far.device)
-        shaping = qdiscs(index, new.shaping) if new.shaping else []
+        # A device that stays in its namespace keeps its queueing disciplines.
+        comes = old.far.netns != new.far.netns
+        shaping = qdiscs(index, new.shaping) if new.shaping and comes else []
         there.netlink.run([*shaping, set_index(index, True)])
         self._notice_carriers([(new.near.netns, new.near.device)])
 

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import errno
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
 from dataplane.hosts.offloads import set_offloads
-from dataplane.netlink.overlay import Hop, delete_route, set_largest, set_mtu, set_route
+from dataplane.netlink.overlay import (
+    RT_TABLE_MAIN,
+    Hop,
+    add_rule,
+    delete_route,
+    delete_rule,
+    set_largest,
+    set_mtu,
+    set_route,
+)
 from dataplane.netlink.route import Request, add_address, delete_address, set_index
 from dataplane.netlink.shaping import LARGEST
 from dataplane.sandbox import namespaces
@@ -26,18 +36,40 @@ UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
 
 
 def configure(space: Namespace, wire: WirePlan) -> None:
-    """Set addresses, default routes, MTU and offloads of a new device, and set its namespace's loopback
-    up."""
+    """Set addresses, routes, MTU and offloads of a new device, and set its namespace's loopback up."""
     # By name: if tunnel modules are loaded, a new namespace already has devices (sit0, ...).
     device = space.netlink.index_of(wire.near.device)
     requests = [set_index(namespaces.LOOPBACK, True)]
     requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
     requests += [set_largest(device, wire.largest)] if wire.largest != LARGEST else []
     requests += [add_address(device, address) for address in wire.addresses]
-    requests += [set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)]) for gateway in wire.gateways]
+    requests += _routes(device, wire)
     space.netlink.run(requests)
+    if wire.table:
+        _answer_for_itself(space, wire)
+        space.netlink.run([add_rule(address.ip, wire.table) for address in wire.addresses], UNSET)
     if wire.whole:
         _set_offloads(space, wire, False)
+
+
+def _routes(device: int, wire: WirePlan) -> list[Request]:
+    """The default routes of the wire's gateways; in a table of its own also its subnets."""
+    table = wire.table or RT_TABLE_MAIN
+    own = [address.network for address in wire.addresses] if wire.table else []
+    requests = [set_route(network, [Hop(device, None)], table=table) for network in own]
+    return requests + [
+        set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)], table=table)
+        for gateway in wire.gateways
+    ]
+
+
+def _answer_for_itself(space: Namespace, wire: WirePlan) -> None:
+    """Let the device answer and ask by ARP for its own addresses only: another one has the same subnet, maybe
+    (arp_ignore, arp_announce in the kernel's ip-sysctl)."""
+    settings = {
+        f"ipv4/conf/all/{name}": value for name, value in (("arp_ignore", "1"), ("arp_announce", "2"))
+    }
+    run_in(space.fd, partial(namespaces.write_settings, settings))
 
 
 def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
@@ -46,13 +78,19 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
     requests: list[Request] = []
     requests += [set_mtu(device, new.mtu)] if old.mtu != new.mtu else []
     requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
+    if old.table:
+        requests += [delete_rule(address.ip, old.table) for address in old.addresses]
     # The old ones first: with the first address of a subnet the kernel deletes all others of it.
     requests += [delete_address(device, address) for address in old.addresses if address not in new.addresses]
     requests += [add_address(device, address) for address in new.addresses if address not in old.addresses]
-    kept = {gateway.version for gateway in new.gateways}
-    requests += [delete_route(EVERYWHERE[g.version]) for g in old.gateways if g.version not in kept]
+    kept = {gateway.version for gateway in new.gateways} if old.table == new.table else set()
+    table = old.table or RT_TABLE_MAIN
+    requests += [delete_route(EVERYWHERE[g.version], table) for g in old.gateways if g.version not in kept]
     # The kernel forgets a default route with the address that it needed: set them all again.
-    requests += [set_route(EVERYWHERE[g.version], [Hop(device, g)]) for g in new.gateways]
+    requests += _routes(device, new)
+    if new.table:
+        requests += [add_rule(address.ip, new.table) for address in new.addresses]
+        _answer_for_itself(space, new)
     if replace(old, whole=new.whole) != new:
         space.netlink.run(requests, UNSET)
     if old.whole != new.whole:

@@ -252,6 +252,8 @@ class LabNet(Mininet):  # type: ignore[misc]
         self.built = True
         plan = fabric.plan
         for host in plan.hosts:
+            if host.host.of:
+                continue
             node = LabHost(place_of(host, self.run_dir))
             self.hosts.append(node)
             self.nameToNode[host.name] = node
@@ -274,7 +276,9 @@ class LabNet(Mininet):  # type: ignore[misc]
             link = LabLink(wire_name(host.name, host.switch), self.is_up)
             near = model[host.name]
             address = str(near.ipv4) if near.ipv4 is not None else None
-            link.intf1 = LabIntf(host.near.device, self[host.name], 0, link, near.mac, address)
+            node = self[near.node]
+            number = len(node.intfs)
+            link.intf1 = LabIntf(host.near.device, node, number, link, near.mac, address)
             number = numbers[host.switch, host.far.device]
             link.intf2 = LabIntf(host.far.device, self[host.switch], number, link, None, None)
             self.links.append(link)

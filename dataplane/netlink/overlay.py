@@ -29,6 +29,9 @@ from linux.netlink import NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE,
 from wire.mac import mac_octets
 
 RTM_DELROUTE, RTM_NEWNEIGH, RTM_DELNEIGH = 25, 28, 29
+RTM_NEWRULE, RTM_DELRULE = 32, 33
+FRA_SRC, FRA_PRIORITY = 2, 6
+FR_ACT_TO_TBL = 1
 IFLA_VXLAN_ID, IFLA_VXLAN_LOCAL, IFLA_VXLAN_LEARNING = 1, 4, 7
 IFLA_VXLAN_PORT, IFLA_VXLAN_UDP_CSUM = 15, 18
 AF_BRIDGE = 7
@@ -36,18 +39,22 @@ NDA_DST, NDA_LLADDR = 1, 2
 NUD_NOARP, NUD_PERMANENT = 0x40, 0x80
 NTF_SELF = 0x02
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PREFSRC, RTA_MULTIPATH = 1, 4, 5, 7, 9
-RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RTN_UNICAST = 254, 4, 0, 1
+RT_TABLE_MAIN, RTPROT_STATIC, RT_SCOPE_UNIVERSE, RT_SCOPE_LINK, RTN_UNICAST = 254, 4, 0, 253, 1
 VXLAN_PORT = 4789
 EVERYBODY = "00:00:00:00:00:00"
 """The MAC address of a vxlan device's default destinations, which get frames without another entry."""
 IFLA_GSO_MAX_SIZE = 41
 
 
+RULES = 1000
+"""The priority of rules that choose a table by the source address: before that of the main table, 32766."""
+
+
 class Hop(NamedTuple):
-    """A next hop: the device (its index) and the neighbour's address."""
+    """A next hop: the device (its index) and the neighbour's address; None: what is there is a neighbour."""
 
     device: int
-    gateway: IPv4Address | IPv6Address
+    gateway: IPv4Address | IPv6Address | None
 
 
 def add_vxlan(name: str, vni: int, local: IPv4Address, mtu: int, netns: int | None = None) -> Request:
@@ -89,7 +96,9 @@ def delete_fdb(device: int, mac: str, vtep: IPv4Address) -> Request:
     return Request(RTM_DELNEIGH, 0, _fdb(device, mac, vtep), f"stop forwarding {mac} to {vtep}")
 
 
-def _route(to: IPv4Network | IPv6Network) -> bytes:
+def _route(
+    to: IPv4Network | IPv6Network, table: int = RT_TABLE_MAIN, scope: int = RT_SCOPE_UNIVERSE
+) -> bytes:
     family = socket.AF_INET if to.version == 4 else socket.AF_INET6
     head = struct.pack(
         "=BBBBBBBBI",
@@ -97,9 +106,9 @@ def _route(to: IPv4Network | IPv6Network) -> bytes:
         to.prefixlen,
         0,
         0,
-        RT_TABLE_MAIN,
+        table,
         RTPROT_STATIC,
-        RT_SCOPE_UNIVERSE,
+        scope,
         RTN_UNICAST,
         0,
     )
@@ -107,26 +116,52 @@ def _route(to: IPv4Network | IPv6Network) -> bytes:
 
 
 def set_route(
-    to: IPv4Network | IPv6Network, hops: Sequence[Hop], source: IPv4Address | None = None
+    to: IPv4Network | IPv6Network,
+    hops: Sequence[Hop],
+    source: IPv4Address | None = None,
+    table: int = RT_TABLE_MAIN,
 ) -> Request:
-    """The route to ``to`` over one next hop, or over several (equal cost)."""
-    payload = _route(to)
+    """The route to ``to`` over one next hop, or over several (equal cost). ``table``: below 256."""
+    near = to.version == 4 and all(hop.gateway is None for hop in hops)
+    payload = _route(to, table, RT_SCOPE_LINK if near else RT_SCOPE_UNIVERSE)
     if source is not None:
         payload += attribute(RTA_PREFSRC, source.packed)
     if len(hops) == 1:
-        payload += attribute(RTA_GATEWAY, hops[0].gateway.packed) + u32(RTA_OIF, hops[0].device)
+        payload += _through(hops[0]) + u32(RTA_OIF, hops[0].device)
     else:
         several = b""
         for hop in hops:
-            gateway = attribute(RTA_GATEWAY, hop.gateway.packed)
+            gateway = _through(hop)
             several += struct.pack("=HBBi", 8 + len(gateway), 0, 0, hop.device) + gateway
         payload += attribute(RTA_MULTIPATH, several)
     return Request(RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, payload, f"set the route to {to}")
 
 
-def delete_route(to: IPv4Network | IPv6Network) -> Request:
+def _through(hop: Hop) -> bytes:
+    return b"" if hop.gateway is None else attribute(RTA_GATEWAY, hop.gateway.packed)
+
+
+def delete_route(to: IPv4Network | IPv6Network, table: int = RT_TABLE_MAIN) -> Request:
     """Delete the route."""
-    return Request(RTM_DELROUTE, 0, _route(to), f"delete the route to {to}")
+    # RT_SCOPE_NOWHERE (255) is any scope of IPv4
+    return Request(RTM_DELROUTE, 0, _route(to, table, 255), f"delete the route to {to}")
+
+
+def add_rule(source: IPv4Address | IPv6Address, table: int) -> Request:
+    """Packets from this address of the host's own are routed by ``table``, below 256 (ip-rule(8))."""
+    flags = NLM_F_CREATE | NLM_F_EXCL
+    return Request(RTM_NEWRULE, flags, _rule(source, table), f"route what {source} sends by table {table}")
+
+
+def delete_rule(source: IPv4Address | IPv6Address, table: int) -> Request:
+    """Remove the rule."""
+    return Request(RTM_DELRULE, 0, _rule(source, table), f"remove the rule about {source}")
+
+
+def _rule(source: IPv4Address | IPv6Address, table: int) -> bytes:
+    family = socket.AF_INET if source.version == 4 else socket.AF_INET6
+    head = struct.pack("=BBBBBBBBI", family, 0, source.max_prefixlen, 0, table, 0, 0, FR_ACT_TO_TBL, 0)
+    return head + attribute(FRA_SRC, source.packed) + u32(FRA_PRIORITY, RULES)
 
 
 def set_mtu(device: int, mtu: int) -> Request:

@@ -25,6 +25,7 @@ from dataplane.plan.pieces import LinkPlan as LinkPlan
 from dataplane.plan.pieces import PortPlan as PortPlan
 from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
+from dataplane.plan.several import hosts_names, tables
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
@@ -69,7 +70,7 @@ class Plan:
         """Every network namespace to make, domains first (their switches take longest to start)."""
         yield from (domain.netns for domain in self.domains)
         yield from self.underlay.nodes.values()
-        yield from (host.netns for host in self.hosts)
+        yield from (host.netns for host in self.hosts if not host.host.of)
         yield from (instance.netns for instance in self.instances)
 
     @property
@@ -160,10 +161,19 @@ def plan(
     }
     several = len(topology.networks) > 1
     names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}
+    names_files = hosts_names(topology)
     whole = without_offloads(topology)
+    own_tables = tables(topology)
     hosts = tuple(
         _host(
-            host, netns, devices, domain_of, gateways[host.network], names[host.network], host.name in whole
+            host,
+            netns,
+            devices,
+            domain_of,
+            gateways[host.network],
+            names_files[host.node].file,
+            host.name in whole,
+            own_tables.get(host.name, 0),
         )
         for host in topology.hosts
     )
@@ -255,8 +265,9 @@ def _namespace_names(topology: Topology, moves: Mapping[str, int]) -> dict[tuple
         ("host", h.name): _file_name(h.name, f"host-{_digest(h.name)}")
         + settings_mark(h)
         + (f"@{moves[h.name]}" if moves.get(h.name) else "")
-        for h in topology.hosts
+        for h in topology.nodes
     }
+    out |= {("host", h.name): out["host", h.of] for h in topology.hosts if h.of}
     for name, _, _ in _plugs(topology):
         out["instance", name] = instance_netns(name)
     for i, domain in enumerate(topology.domains, 1):
@@ -360,9 +371,11 @@ def _host(
     gateways: tuple[IPv4Address | IPv6Address, ...],
     names_file: str,
     whole: bool,
+    table: int,
 ) -> HostPlan:
     name = netns["host", host.name]
-    near = EndPlan(name, device_name(host.interface, "eth0"), host.mac)
+    short = f"eth{host.name.rpartition('-eth')[2]}" if host.of else "eth0"
+    near = EndPlan(name, device_name(host.interface, short), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
     return HostPlan(
@@ -378,4 +391,5 @@ def _host(
         host,
         names_file,
         whole,
+        table,
     )

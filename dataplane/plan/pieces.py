@@ -83,6 +83,7 @@ class WirePlan:
     ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
     in bytes; a ``thick`` wire has it at both ends.  ``whole``: the near end sends packets without offloads
     (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it sends without segmentation.
+    ``table``: what its addresses send is routed by a table of its own, with this number; 0: by the main one.
     """
 
     near: EndPlan
@@ -94,11 +95,15 @@ class WirePlan:
     thick: bool = False
     whole: bool = False
     largest: int = LARGEST
+    table: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class HostPlan:
-    """A host: its namespace and interface, and the wire to its switch port. ``host``: what it is."""
+    """A host's interface: its namespace and device, and the wire to its switch port. ``host``: what it is.
+
+    Hosts with several interfaces have several of these, with one namespace.
+    """
 
     name: str
     switch: str
@@ -113,6 +118,7 @@ class HostPlan:
     names_file: str = ""
     """File name, in the lab's run directory, of the host's /etc/hosts; empty: the lab's."""
     whole: bool = False
+    table: int = 0
 
     @property
     def kind(self) -> str:
@@ -123,7 +129,14 @@ class HostPlan:
     def wire(self) -> WirePlan:
         """Its wire to the switch."""
         return WirePlan(
-            self.near, self.far, self.addresses, self.gateways, self.mtu, self.shaping, whole=self.whole
+            self.near,
+            self.far,
+            self.addresses,
+            self.gateways,
+            self.mtu,
+            self.shaping,
+            whole=self.whole,
+            table=self.table,
         )
 
 

@@ -96,7 +96,7 @@ def _probes(
     resolve: bool = True,
 ) -> Iterator[Probe]:
     for source, target in check.pairs():
-        if source not in ways.hosts:
+        if source not in ways.hosts or ways.same(source, target):
             continue
         aim = Aim(source, target in ways.hosts, ways.arrives_at(target))
         for family in ways.families(source, target):

@@ -68,6 +68,10 @@ class Ways:
         a, b = self._stations[source], self._stations[target]
         return tuple(family for family in (4, 6) if address_of(a, family) and address_of(b, family))
 
+    def same(self, source: str, target: str) -> bool:
+        """Whether both are interfaces of one host, so that no packet between them crosses a wire."""
+        return target in self.hosts and self.hosts[source].node == self.hosts[target].node
+
     def hop(self, source: str, target: str) -> Hop:
         """The next hop from a host to a target."""
         here, there = self._ends[source].network, self._ends[target].network

@@ -172,6 +172,7 @@ def _place(name: str, place: Mapping[str, Any]) -> Place:
     names_file = str(MAP.parent / place["hosts"]) if place.get("hosts") else ""
     environment = tuple((key, value) for key, value in place.get("environment", ()))
     folder = folder_of(place["netns"], MAP.parent)
+    name = place.get("host", name)  # of an interface
     return Place(name, place["kind"], place["netns"], names_file, folder, environment)
 
 

@@ -91,14 +91,14 @@ def topologies_(json: Json = False) -> None:
                     "file": str(shipped.path(name)),
                     "description": topology.description,
                     "switches": len(topology.switches),
-                    "hosts": len(topology.hosts),
+                    "hosts": len(topology.nodes),
                 }
                 for name, topology in shipped_topologies.items()
             ]
         )
         return
     rows = [
-        [name, str(len(topology.switches)), str(len(topology.hosts)), topology.description]
+        [name, str(len(topology.switches)), str(len(topology.nodes)), topology.description]
         for name, topology in shipped_topologies.items()
     ]
     out(table(["NAME", "SWITCHES", "HOSTS", "WHAT IT SHOWS"], rows, paint(), right=(1, 2)))

@@ -74,11 +74,12 @@ class _Describer:
                 label = "tunnels" if tunnel else switch.name
                 colour = _TUNNEL if tunnel else _SWITCH
                 yield self._node(switch.name, label, shape="box", fillcolor=colour, fontcolor="white")
-        for host in topology.hosts:
+        further = topology.further
+        for host in topology.nodes:
             if self.domain[host.port.switch] == domain:
                 shape, borders = _HOSTS.get(host.kind, ("ellipse", "1"))
                 kind = "" if host.kind == "namespace" else f"\n{host.kind}"
-                address = f"\n{host.ipv4.ip}" if host.ipv4 else f"\n{host.ipv6.ip}" if host.ipv6 else ""
+                address = "".join(_address(entry) for entry in (host, *further.get(host.name, ())))
                 colour = self.networks.get(host.network, "white")
                 label = f"{host.name}{address}{kind}"
                 yield self._node(host.name, label, shape=shape, peripheries=borders, fillcolor=colour)
@@ -99,7 +100,7 @@ class _Describer:
             yield self._link(link.name, link.a.switch, link.b.switch, penwidth="2", color=_SWITCH)
         for host in topology.hosts:
             name = f"{host.name}-{host.port.switch}"
-            yield self._link(name, host.port.switch, host.name, color="#888888")
+            yield self._link(name, host.port.switch, host.node, color="#888888")
         for function in topology.functions:
             if function.switch is not None:
                 for name in _copies(function):
@@ -142,7 +143,7 @@ class _Describer:
         if not prefixes:
             return []
         named = [
-            host.name for host in self.topology.hosts if host.network == network and _among(host, prefixes)
+            host.node for host in self.topology.hosts if host.network == network and _among(host, prefixes)
         ]
         return named if len(named) <= FEW else []
 
@@ -167,6 +168,10 @@ def _layers(topology: Topology) -> int:
 def _copies(function: Function) -> list[str]:
     """The names of a function's instances; its own where the switch itself does its work."""
     return [instance.name for instance in function.instances] or [function.name]
+
+
+def _address(host: Host) -> str:
+    return f"\n{host.ipv4.ip}" if host.ipv4 else f"\n{host.ipv6.ip}" if host.ipv6 else ""
 
 
 def _among(host: Host, prefixes: Prefixes) -> bool:

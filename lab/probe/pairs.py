@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 
@@ -39,27 +39,30 @@ def gateways(topology: Topology) -> dict[str, Gateway]:
 
 
 def default_pairs(
-    hosts: Iterable[Host], routed: Mapping[str, Gateway] | None = None
+    hosts: Sequence[Host], routed: Mapping[str, Gateway] | None = None
 ) -> list[tuple[str, str]]:
     """Every ordered pair of hosts that share a network, in an order that spreads the load; then the pairs
     that a router connects (if they share an address family).
 
     Neighbours at distance 1 first, then 2, ...: so at any moment all hosts send and receive the same number.
+    Two interfaces of one host are no pair: what it sends to itself crosses no wire.
     """
     by_network: dict[str, list[str]] = {}
+    node = {host.name: host.node for host in hosts}
     for host in hosts:
         by_network.setdefault(host.network, []).append(host.name)
     pairs = []
     for names in by_network.values():
         for distance in range(1, len(names)):
-            pairs += [(name, names[(i + distance) % len(names)]) for i, name in enumerate(names)]
-    listed = list(hosts) if routed else []
+            spread = ((name, names[(i + distance) % len(names)]) for i, name in enumerate(names))
+            pairs += [(a, b) for a, b in spread if node[a] != node[b]]
+    listed = hosts if routed else ()
     pairs += [
         (a.name, b.name)
         for a in listed
         if routed and (way := routed.get(a.network)) is not None
         for b in listed
-        if b.network in way.leads_to and ((a.ipv4 and b.ipv4) or (a.ipv6 and b.ipv6))
+        if b.network in way.leads_to and a.node != b.node and ((a.ipv4 and b.ipv4) or (a.ipv6 and b.ipv6))
     ]
     return pairs
 

@@ -345,7 +345,8 @@ def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...], parts:
         rings.setdefault((host.network, parts.get(host.port.switch, 0)), []).append(i)
     for members in rings.values():
         for i, src in enumerate(members):
-            dst = members[(i + 1) % len(members)]
+            following = (members[(i + step) % len(members)] for step in range(1, len(members)))
+            dst = next((other for other in following if hosts[other].node != hosts[src].node), src)
             for family in families:
                 a, b = address_of(run.stations[src], family), address_of(run.stations[dst], family)
                 if src != dst and a and b:

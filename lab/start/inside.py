@@ -110,7 +110,7 @@ def announcement(topology: Topology, name: str, taken: int) -> Building:
     """What ``up`` is told about a lab whose file is good. ``taken``: see ``take_name``."""
     import topologies
 
-    sizes = {"switch": len(topology.switches), "host": len(topology.hosts), "link": len(topology.links)}
+    sizes = {"switch": len(topology.switches), "host": len(topology.nodes), "link": len(topology.links)}
     notes = tuple(map(str, topology.notes))
     return Building(name, taken, sizes, tuple(topologies.remarks(topology)), notes)
 

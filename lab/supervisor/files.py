@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dataplane.plan.several import hosts_names
 from lab.naming import RUN
 from linux import syscalls
 from topologies.model.endpoints import stations
@@ -37,9 +39,14 @@ def write_map(plan: Plan, applications: Iterable[Application] = ()) -> None:
             run_dir = str(RUN / domain.netns)
             entries[bridge.switch] = {"netns": domain.netns, "ovs": run_dir, "bridge": bridge.device}
     for host in plan.hosts:
+        if host.host.of:
+            continue
         entries[host.name] = {"netns": host.netns, "hosts": host.names_file, "kind": host.kind}
         if host.host.own.environment:
             entries[host.name]["environment"] = host.host.own.environment
+    for interface in plan.hosts:
+        if interface.host.of:
+            entries[interface.name] = entries[interface.host.of] | {"host": interface.host.of}
     copies = Counter(instance.function for instance in plan.instances)
     for instance in plan.instances:
         place = {"netns": instance.netns, "node": "function", "hosts": instance.names_file}
@@ -51,7 +58,7 @@ def write_map(plan: Plan, applications: Iterable[Application] = ()) -> None:
     new.replace(RUN / "map.json")  # it is read at any time
 
 
-def names_of(topology: Topology, networks: set[str]) -> list[str]:
+def names_of(topology: Topology, networks: AbstractSet[str]) -> list[str]:
     """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
     return [
         f"{address.ip}\t{station.name}"
@@ -92,10 +99,16 @@ def name_hosts(topology: Topology) -> None:
     everybody = names_of(topology, {network.name for network in topology.networks})
     ours = {line.split("\t")[1] for line in everybody}
     first = without_names(machines.read_text(encoding="utf-8", errors="replace"), ours)
+
+    def write(file: str, networks: AbstractSet[str]) -> None:
+        (RUN / file).write_text("\n".join([*first, *names_of(topology, networks)]) + "\n", encoding="utf-8")
+
     for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
         near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
-        some = "\n".join([*first, *names_of(topology, near)]) + "\n"
-        (RUN / f"hosts-{index}").write_text(some, encoding="utf-8")
+        write(f"hosts-{index}", near)
+    for known in set(hosts_names(topology).values()):
+        if known.file.count("-") > 1:  # in several networks
+            write(known.file, known.networks)
     own = RUN / "hosts"
     own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
     if again:

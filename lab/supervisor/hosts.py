@@ -20,9 +20,11 @@ LOOK = 1.0
 
 
 def by_kind(hosts: Iterable[Host]) -> dict[str, list[Host]]:
-    """Kind -> its hosts."""
+    """Kind -> its hosts, without their further interfaces."""
     kinds: dict[str, list[Host]] = {}
     for host in hosts:
+        if host.of:
+            continue
         kinds.setdefault(host.kind, []).append(host)
     return kinds
 
@@ -75,7 +77,7 @@ def await_ready(
             return what
         return ""
 
-    slow = [host for host in hosts if driver(host.kind).takes_time]
+    slow = [host for host in hosts if not host.of and driver(host.kind).takes_time]
     if not slow:
         return []
     with ThreadPoolExecutor(min(len(slow), 64)) as threads:

@@ -40,13 +40,16 @@ def ping(
     progress.
     """
     hosts = topology.hosts
-    known = {host.name for host in hosts}
+    known = {host.name: host.node for host in hosts}
     for name in {name for pair in pairs or () for name in pair}:
         if name not in known:
             raise unknown("host", name, [host.name for host in hosts])
     for src, dst in pairs or ():
         if src == dst:
             raise Failure(f"{src} can't be probed from itself", "name two hosts", Exit.USAGE)
+        if known[src] == known[dst]:
+            what = f"{src} and {dst} are interfaces of one host: what it sends to itself crosses no wire"
+            raise Failure(what, "name two hosts", Exit.USAGE)
     policy, note = Policy(topology), ""
     routed = gateways(topology)
     if pairs is None and policy:

@@ -112,6 +112,15 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec para -- ping -c 1 -W 1 box": (1, "0 packets received"),
         "sdnlab exec ns -- ls /etc/mine": (2, "No such file"),
     },
+    "interfaces": {
+        "sdnlab ping": (0, "all 24 of 24 reached"),
+        "sdnlab exec server -- ip -br address": (0, r"(?s)lan@.*10\.1\.0\.4/24.*dmz@.*10\.2\.0\.1/24"),
+        "sdnlab exec pc -- ping -c 1 nas-eth1 #1": (0, "1 received"),
+        "sdnlab exec nas -- ip rule": (0, r"from 10\.1\.0\.2 lookup 100"),
+        "sdnlab exec pc -- ping -c 1 -W 1 10.2.0.2": (2, "unreachable"),
+        "sdnlab trace web server-dmz": (0, "delivered to server-dmz"),
+        "sdnlab exec pc -- ping -c 1 nas-eth1 #2": (0, "1 received"),
+    },
     "multi-domain": {
         "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
         "sdnlab exec web1 -- traceroute -n db2": (0, r"2  10\.1\.2\.\d+ "),

@@ -1,16 +1,17 @@
 """A topology as a containerlab file (``*.clab.yml``). Pure.
 
-Hosts are Linux containers with their addresses on ``eth1``; switches are Open vSwitch bridges, which have to
-exist before the lab is deployed. The labels ``sdnlab.*`` say what containerlab doesn't need; the importer of
-such files reads them.
+Hosts are Linux containers with their addresses on ``eth1`` and further interfaces; switches are Open vSwitch
+bridges, which have to exist before the lab is deployed. The labels ``sdnlab.*`` say what containerlab doesn't
+need; the importer of such files reads them.
 """
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
-from topologies.exporters.losses import Written, hosts_of, losses
+from topologies.exporters.losses import Written, hosts_of, interfaces_of, losses
 from topologies.importers.containerlab import DPID, NETWORK
 from topologies.model.hosts import Host
 from topologies.model.parts import parts
@@ -19,7 +20,7 @@ from topologies.saving.tree import in_port_order
 from topologies.saving.yaml_text import written
 
 IMAGE = "alpine:3"
-_SAID = ("environment", "run", "networks")
+_SAID = ("environment", "interfaces", "run", "networks")
 _LONGEST = 15  # letters of a device's name (IFNAMSIZ)
 
 
@@ -32,16 +33,22 @@ def write(topology: Topology) -> Written:
     nodes: dict[str, Any] = {
         switch.name: {"kind": "ovs-bridge", "labels": {DPID: hex(switch.dpid)}} for switch in switches
     }
-    nodes |= {host.name: _host(host, several) for host in hosts}
+    further = topology.further
+    nodes |= {host.name: _host([host, *further.get(host.name, ())], several) for host in hosts}
+    device = {
+        entry.name: f"eth{number}"
+        for host in hosts
+        for number, entry in enumerate((host, *further.get(host.name, ())), 1)
+    }
     links: list[Any] = [
         {
             "type": "veth",
             "endpoints": [
-                {"node": host.name, "interface": "eth1", "mac": host.mac},
+                {"node": host.node, "interface": device[host.name], "mac": host.mac},
                 {"node": host.port.switch, "interface": ports.name(str(host.port))},
             ],
         }
-        for host in hosts
+        for host in interfaces_of(topology)
     ]
     links += [
         {"endpoints": [f"{end.switch}:{ports.name(str(end))}" for end in (link.a, link.b)]}
@@ -56,9 +63,14 @@ def write(topology: Topology) -> Written:
     return Written(head + written({"name": topology.name, "topology": tree}), losses(topology, _SAID))
 
 
-def _host(host: Host, several: bool) -> dict[str, Any]:
+def _host(interfaces: Sequence[Host], several: bool) -> dict[str, Any]:
+    """The node of a host with these interfaces."""
+    host = interfaces[0]
     commands = [
-        f"ip address add {address} dev eth1" for address in (host.ipv4, host.ipv6) if address is not None
+        f"ip address add {address} dev eth{number}"
+        for number, entry in enumerate(interfaces, 1)
+        for address in (entry.ipv4, entry.ipv6)
+        if address is not None
     ]
     commands += [shlex.join(command.words) for command in host.own.run]
     return {

@@ -49,6 +49,12 @@ def _hosts(what: str, has: Callable[[Host], object]) -> Callable[[Topology], Ite
     return look
 
 
+def _interfaces(topology: Topology) -> Iterator[Loss]:
+    for host in topology.hosts:
+        if host.of:
+            yield Loss("host", host.name, f"an interface of {host.of}")
+
+
 def _domains(topology: Topology) -> Iterator[Loss]:
     for domain in topology.domains if len(topology.domains) > 1 else ():
         yield Loss("domain", domain.name, "its switches are not apart from others")
@@ -106,6 +112,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "wires": _hosts("bandwidth, delay or loss of its wire", lambda host: host.shaping),
     "kinds": _hosts("that it is no network namespace", lambda host: host.kind != NAMESPACE),
     "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
+    "interfaces": _interfaces,
     "spoofing": _hosts("that it may use any source address", lambda host: host.allow_spoofing),
     "serves": _hosts("its servers", lambda host: host.serves),
     "hostname": _hosts("its hostname", lambda host: host.own.hostname),
@@ -124,7 +131,13 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
 def hosts_of(topology: Topology) -> list[Host]:
     """The hosts that a file names: those that only join others to storage are none."""
     adapters = {adapter_of(volume.host) for volume in topology.storage.used}
-    return [host for host in topology.hosts if host.name not in adapters]
+    return [host for host in topology.nodes if host.name not in adapters]
+
+
+def interfaces_of(topology: Topology) -> list[Host]:
+    """The same hosts, and their further interfaces: each has a wire of its own."""
+    known = {host.name for host in hosts_of(topology)}
+    return [host for host in topology.hosts if host.node in known]
 
 
 def switches_of(topology: Topology) -> list[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from topologies.exporters.losses import Written, hosts_of, losses
+from topologies.exporters.losses import Written, hosts_of, interfaces_of, losses
 from topologies.model.topology import Shaping, Topology
 from topologies.saving import quantities
 
-_SAID = ("domains", "functions", "links", "wires", "networks")
+_SAID = ("domains", "functions", "interfaces", "links", "wires", "networks")
 _STYLES = (
     "classDef switch fill:#3a6ea5,color:#fff",
     "classDef host fill:#deebf7,color:#000",
@@ -34,8 +34,10 @@ def _nodes(topology: Topology) -> Iterator[str]:
                 yield f'{indent}{_ident(switch.name)}["{switch.name}"]:::switch'
         if several:
             yield "  end"
+    further = topology.further
     for host in hosts_of(topology):
-        addresses = [str(address.ip) for address in (host.ipv4, host.ipv6) if address is not None]
+        interfaces = (host, *further.get(host.name, ()))
+        addresses = [str(ip.ip) for entry in interfaces for ip in (entry.ipv4, entry.ipv6) if ip is not None]
         label = "<br>".join([host.name, *addresses])
         yield f'  {_ident(host.name)}(["{label}"]):::host'
     for function in topology.functions:
@@ -48,8 +50,8 @@ def _nodes(topology: Topology) -> Iterator[str]:
 def _wires(topology: Topology) -> Iterator[str]:
     for link in topology.links:
         yield _wire(link.a.switch, link.b.switch, link.shaping)
-    for host in hosts_of(topology):
-        yield _wire(host.name, host.port.switch, host.shaping)
+    for host in interfaces_of(topology):
+        yield _wire(host.node, host.port.switch, host.shaping)
     for function in topology.functions:
         for instance in function.instances:
             for port in instance.ports:

@@ -34,9 +34,10 @@ def graph(topology: Topology) -> MultiGraph[str]:
     for host in topology.hosts:
         addresses = {"ipv4": host.ipv4, "ipv6": host.ipv6}
         texts = {family: str(address.ip) for family, address in addresses.items() if address is not None}
-        result.add_node(host.name, kind="host", network=host.network, mac=host.mac, **texts)
+        if not host.of:
+            result.add_node(host.name, kind="host", network=host.network, mac=host.mac, **texts)
         wire = f"{host.name}-{host.port.switch}"
-        _join(result, host.name, host.port.switch, wire, "wire", _shape(host.shaping))
+        _join(result, host.node, host.port.switch, wire, "wire", _shape(host.shaping))
     for function in topology.functions:
         for instance in function.instances:
             result.add_node(instance.name, kind="function", function=function.kind)

@@ -94,7 +94,11 @@ NOTHING_OWN = OwnThings()
 
 
 class Host(Frozen):
-    """An end system: one interface ``<name>-eth0`` on one switch port, in one network.
+    """An end system: one interface on one switch port, in one network.
+
+    A host with several interfaces is several of these, which share one namespace: the first has the host's
+    name and all that concerns the host itself; each further one has a name of its own, and ``of``: the name
+    of the first. ``device``: the interface's name in the namespace, if the file gives it; see ``interface``.
 
     ``kind``: one of ``topologies.model.choices.HOST_KINDS``. ``mac``: in lower case with colons.
     ``ipv4``, ``ipv6``: set when its network has a subnet of this family. ``shaping``: that of its wire.
@@ -105,6 +109,8 @@ class Host(Frozen):
     """
 
     name: str
+    of: str = ""
+    device: str = ""
     kind: str = NAMESPACE
     network: str
     port: Port
@@ -120,7 +126,13 @@ class Host(Frozen):
 
     @property
     def interface(self) -> str:
-        return f"{self.name}-eth0"
+        """The name of its device: by default that of a further interface, or ``<name>-eth0``."""
+        return self.device or (self.name if self.of else f"{self.name}-eth0")
+
+    @property
+    def node(self) -> str:
+        """The name of the host whose interface it is."""
+        return self.of or self.name
 
     @property
     def hostname(self) -> str:

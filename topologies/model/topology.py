@@ -187,6 +187,20 @@ class Topology(Frozen):
         return {name: value for name, value in self.__dict__.items() if name not in NO_PART_OF_LABS}
 
     @property
+    def nodes(self) -> tuple[Host, ...]:
+        """The hosts themselves: ``hosts`` without the further interfaces of hosts that have several."""
+        return tuple(host for host in self.hosts if not host.of)
+
+    @property
+    def further(self) -> dict[str, tuple[Host, ...]]:
+        """Host -> its interfaces after the first one, of hosts that have several."""
+        several: dict[str, tuple[Host, ...]] = {}
+        for entry in self.hosts:
+            if entry.of:
+                several[entry.of] = (*several.get(entry.of, ()), entry)
+        return several
+
+    @property
     def by_apps(self) -> dict[str, str]:
         """Switch -> the application that controls it. What these do is in no file."""
         known = {application.name for application in self.applications}

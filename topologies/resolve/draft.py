@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Interface, IPv6Interface
 from itertools import count
 from typing import Any, TypeVar
@@ -17,6 +17,7 @@ from topologies.model.topology import Domain, Network, Router, Server, Switch, T
 from topologies.model.values import Port
 from topologies.resolve import pinned
 from topologies.resolve.address_book import Book
+from topologies.resolve.interfaces import Of, expanded
 from topologies.resolve.port_numbers import KeptPorts, Owners
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
@@ -51,6 +52,8 @@ class Draft:
     links: tuple[tuple[int, LinkSpec], ...]
     network_specs: Mapping[str, NetworkSpec]
     function_specs: Mapping[str, FunctionSpec]
+    interfaces: Mapping[str, Of] = field(default_factory=dict)
+    """Host with ``interfaces``, or a further interface of one -> what it is of."""
 
     domains: tuple[Domain, ...] = ()
     switches: tuple[Switch, ...] = ()
@@ -107,6 +110,13 @@ def begin(
 ) -> Draft:
     """A draft with the content of the file, in which nothing is resolved."""
     kept = pinned.kept(running)
+    report = problems.report()
+    entries = expanded(spec.hosts or {}, report)
+    problems = problems.and_those_of(report)
+    if entries.of:
+        spec = spec.model_copy(update={"hosts": entries.hosts})
+        locate = problems.locate
+        problems = replace(problems, written=entries.where, locate=lambda path: locate(entries.where(path)))
     return Draft(
         spec=spec,
         problems=problems,
@@ -116,6 +126,7 @@ def begin(
         domain_names=tuple(sorted(spec.domains or [_default_domain(spec, running)], key=names.natural)),
         switch_specs=in_order(spec.switches),
         host_specs=in_order(spec.hosts),
+        interfaces=entries.of,
         links=tuple(enumerate(spec.links or ())),
         function_specs=in_order(spec.functions),
         network_specs=spec.networks or {DEFAULT_NETWORK: NetworkSpec()},

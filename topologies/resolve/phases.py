@@ -19,6 +19,7 @@ from topologies.resolve import (
     checks,
     host_settings,
     hosts,
+    interfaces,
     name_rules,
     networks,
     places,
@@ -94,6 +95,7 @@ def plug_in(draft: Draft) -> Draft:
         name: networks.network_of(name, host, draft.networks, report)
         for name, host in draft.host_specs.items()
     }
+    interfaces.check_networks(draft.interfaces, membership, draft.networks, report)
     return replace(
         draft,
         problems=draft.problems.and_those_of(report),
@@ -291,6 +293,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
         hosts=tuple(
             host_of(
                 name=name,
+                **draft.interfaces.get(name, interfaces.NO_INTERFACE).fields(),
                 network=draft.membership[name] or "",
                 port=draft.host_ports[name],
                 mac=draft.macs[name],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 from topologies.model.choices import CONTAINER, NAMESPACE, VM
@@ -23,19 +23,13 @@ Tree = dict[str, Any]
 H = TypeVar("H", bound=Host)
 
 
-def host(entry: Host, several_networks: bool) -> Tree:
-    """The keys of a host. Raises Unwritable for a kind with settings that ``WRITERS`` does not know."""
-    tree: Tree = {"switch": quantities.end(entry.port)}
-    if several_networks:
-        tree["network"] = entry.network
-    if entry.ipv4 is not None:
-        tree["ipv4"] = str(entry.ipv4.ip)
-    if entry.ipv6 is not None:
-        tree["ipv6"] = str(entry.ipv6.ip)
-    tree["mac"] = entry.mac
-    if entry.allow_spoofing:
-        tree["allow-spoofing"] = True
-    tree |= quantities.shaping(entry.shaping)
+def host(entry: Host, further: Sequence[Host], several_networks: bool) -> Tree:
+    """The keys of a host; ``further``: its interfaces after the first one. Raises Unwritable for a kind with
+    settings that ``WRITERS`` does not know."""
+    if entry.device or further:
+        tree = _interfaces([entry, *further], several_networks)
+    else:
+        tree = _interface(entry, several_networks)
     if entry.serves:
         tree["serves"] = [str(server) for server in entry.serves]
     if entry.kind != NAMESPACE:
@@ -48,6 +42,28 @@ def host(entry: Host, several_networks: bool) -> Tree:
     if entry.volumes:
         tree["volumes"] = {mount.volume: mount.path or None for mount in entry.volumes}
     return tree
+
+
+def _interfaces(some: Sequence[Host], several_networks: bool) -> Tree:
+    written = {entry.device: _interface(entry, several_networks) for entry in some}
+    if "" not in written:
+        return {"interfaces": written}
+    return {"interfaces": [_interface(entry, several_networks) for entry in some]}
+
+
+def _interface(entry: Host, several_networks: bool) -> Tree:
+    """The keys of an interface."""
+    tree: Tree = {"switch": quantities.end(entry.port)}
+    if several_networks:
+        tree["network"] = entry.network
+    if entry.ipv4 is not None:
+        tree["ipv4"] = str(entry.ipv4.ip)
+    if entry.ipv6 is not None:
+        tree["ipv6"] = str(entry.ipv6.ip)
+    tree["mac"] = entry.mac
+    if entry.allow_spoofing:
+        tree["allow-spoofing"] = True
+    return tree | quantities.shaping(entry.shaping)
 
 
 def _own(own: OwnThings) -> Tree:

@@ -25,7 +25,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     several = len(topology.domains) > 1
     controllers = {domain.name: domain.controller for domain in topology.domains}
     adapters = {adapter_of(volume.host) for volume in topology.storage.used}
-    wording = topology.wording
+    wording, further = topology.wording, topology.further
     tree: Tree = {
         "name": topology.name,
         "description": topology.description,
@@ -38,8 +38,8 @@ def whole(topology: Topology, folder: str = "") -> Tree:
             if switch.role == "switch"
         },
         "hosts": {
-            entry.name: host(entry, len(topology.networks) > 1)
-            for entry in topology.hosts
+            entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1)
+            for entry in topology.nodes
             if entry.name not in adapters
         },
         "links": [_link(link) for link in topology.links],
@@ -62,8 +62,12 @@ def brief(topology: Topology) -> Tree:
         topology.chains,
         topology.storage.pools,
         topology.applications,
+        topology.underlay,
+        topology.domains[1:],
+        topology.networks[1:],
+        [host for host in topology.hosts if host.of or host.device],
     )
-    if len(topology.domains) > 1 or len(topology.networks) > 1 or topology.underlay is not None or any(more):
+    if any(more):
         raise Unwritable("it has more than switches, hosts and links", "write all of it")
     tree: Tree = {
         "name": topology.name,

@@ -33,8 +33,8 @@ from topologies.syntax.fields import (
 from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
-    NAMESPACE: ("cpus", "memory", "pids", "limits"),
-    CONTAINER: ("image", "command", "cpus", "memory", "pids", "limits"),
+    NAMESPACE: ("interfaces", "cpus", "memory", "pids", "limits"),
+    CONTAINER: ("interfaces", "image", "command", "cpus", "memory", "pids", "limits"),
     VM: ("image", "accelerator", "vcpus", "memory", "nic"),
 }
 """Kind -> the keys that not all kinds have. A registry: see ``topologies.model.hosts``."""
@@ -96,10 +96,8 @@ def _short_kinds(schema: JsonSchema) -> None:
         schema["properties"][kind] = {"type": "string", "description": short}
 
 
-class HostSpec(Shaped):
-    """An end system with one interface. ``h1: s1`` is short for ``h1: {switch: s1}``."""
-
-    model_config = ConfigDict(json_schema_extra=_short_kinds)
+class InterfaceSpec(Shaped):
+    """An interface of a host. ``s1`` is short for ``{switch: s1}``."""
 
     switch: End | None = Field(
         None,
@@ -118,6 +116,22 @@ class HostSpec(Shaped):
         None,
         alias="allow-spoofing",
         description="Accept frames with any source address from it; otherwise only its own addresses.",
+    )
+
+
+_INTERFACE = Annotated[InterfaceSpec, Or(TEXT)]
+
+
+class HostSpec(InterfaceSpec):
+    """An end system. ``h1: s1`` is short for ``h1: {switch: s1}``."""
+
+    model_config = ConfigDict(json_schema_extra=_short_kinds)
+
+    interfaces: Annotated[dict[str, _INTERFACE] | None, Or({"type": "array", "minItems": 1})] = Field(
+        None,
+        description="Its interfaces, if it has several: a list (of switches, or mappings), or a mapping with "
+        "the names of devices. The first one has the host's name, further ones names like h1-eth1.",
+        examples=[["s1", {"switch": "s2", "network": "b"}], {"lan": "s1", "wan": {"switch": "s2"}}],
     )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
         None,
@@ -196,12 +210,23 @@ def host_keys(kind: str | None) -> list[str]:
 @cache
 def _keys() -> tuple[str, ...]:
     """All keys of hosts: those of its own before those that links have, too."""
-    fields = sorted(HostSpec.model_fields, key=lambda name: name not in HostSpec.__annotations__)
-    return tuple(HostSpec.model_fields[name].alias or name for name in fields)
+    return _in_order(HostSpec)
+
+
+def interface_keys() -> tuple[str, ...]:
+    """The keys that an interface may have."""
+    return _in_order(InterfaceSpec)
+
+
+def _in_order(model: type[Spec]) -> tuple[str, ...]:
+    fields = sorted(model.model_fields, key=lambda name: name in Shaped.model_fields)
+    return tuple(model.model_fields[name].alias or name for name in fields)
 
 
 def keys_inside_host(path: tuple[str | int, ...]) -> list[str]:
     """The known keys of the mapping at ``path``, which begins with ``hosts``, a name and a key."""
+    if len(path) == 4 and path[2] == "interfaces":
+        return list(interface_keys())
     if len(path) == 4 and path[2] in ("run", "files"):
         model: type[Spec] = RunSpec if path[2] == "run" else FileSpec
         return list(model.model_fields)

@@ -96,6 +96,11 @@ class Invalid(Exception):
         return Invalid, (self.problems,)
 
 
+def _itself(path: Path) -> Path:
+    """The path of an entry that stands in the file as it is."""
+    return path
+
+
 def _the_file(path: Path) -> int:
     """The line of every path where no lines are known: 0, the whole file."""
     return 0
@@ -107,7 +112,8 @@ class Problems:
 
     ``locate`` gives the line of a path. ``broken``: the paths whose content is unusable and left out.
     ``incomplete``: the sections with such an entry, in which names may be missing. ``suggestions``: how many
-    more the search may make.
+    more the search may make. ``written``: where the file has what stands at a path after short forms are
+    written out.
     """
 
     file: str
@@ -116,10 +122,11 @@ class Problems:
     broken: AbstractSet[Path] = frozenset()
     incomplete: AbstractSet[str] = frozenset()
     suggestions: int = _SUGGESTIONS
+    written: Callable[[Path], Path] = _itself
 
     def report(self) -> Report:
         """An empty report, which collects what comes next."""
-        return Report(self.file, self.locate, self.broken, self.incomplete, self.suggestions)
+        return Report(self.file, self.locate, self.broken, self.incomplete, self.suggestions, self.written)
 
     def and_those_of(self, report: Report) -> Problems:
         """These problems, then those that ``report`` collected."""
@@ -142,6 +149,7 @@ class Report:
         broken: AbstractSet[Path] = frozenset(),
         incomplete: AbstractSet[str] = frozenset(),
         suggestions: int = _SUGGESTIONS,
+        written: Callable[[Path], Path] = _itself,
     ) -> None:
         self.file = file
         self.locate = locate
@@ -150,17 +158,27 @@ class Report:
         self._seen: set[Problem] = set()
         self.broken, self.incomplete = broken, incomplete
         self._suggestions = suggestions
+        self._written = written
 
     def known(self) -> Problems:
         """What is collected so far, as a value that does not change later."""
         broken, incomplete = frozenset(self.broken), frozenset(self.incomplete)
-        return Problems(self.file, self.locate, tuple(self.problems), broken, incomplete, self._suggestions)
+        return Problems(
+            self.file,
+            self.locate,
+            tuple(self.problems),
+            broken,
+            incomplete,
+            self._suggestions,
+            self._written,
+        )
 
     def add(
         self, path: Path, message: str, allowed: str = "", remedy: str = "", line: int | None = None
     ) -> None:
         """Add a problem, unless its path is broken: then a problem is listed already, and this one
         follows."""
+        path = self._written(path)
         if self.is_broken(path):
             return
         where = self.locate(path) if line is None else line
@@ -193,6 +211,7 @@ class Report:
         self.incomplete = {*self.incomplete, section}
 
     def is_broken(self, path: Path) -> bool:
+        path = self._written(path)
         return any(path[:n] in self.broken for n in range(1, len(path) + 1))
 
     def nearest(self, word: str, known: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ FORMS = {
     "mirrors": "a list of networks and hosts, like [lan, h1]",
     "files": "of a function a list, like [local.rules]; of a host a mapping, like {/etc/motd: hello}",
     "run": "a list of commands, like [iperf3 -s]",
+    "interfaces": "a list like [s1, {switch: s2, network: b}], or a mapping like {lan: s1, wan: s2}",
     "private": "a list of directories, like [/etc]",
     "environment": "a mapping like {EDITOR: vi}",
     "volumes": "a mapping like {data: /srv}",
@@ -65,6 +66,9 @@ SYNONYMS = {
     "ram": ("memory",),
     "cpu": ("cpus", "vcpus"),
     "disk": ("image",),
+    "nics": ("interfaces",),
+    "ports": ("interfaces",),
+    "ifaces": ("interfaces",),
     "model": ("nic",),
 }
 
@@ -88,6 +92,7 @@ def desugar_host(keys: dict[str, Node]) -> None:
         image = keys.get(kind)
         if image is not None and isinstance(image.value, str) and "kind" not in keys and "image" not in keys:
             keys["kind"], keys["image"] = Node(image.line, kind), keys.pop(kind)
+    _interfaces(keys.get("interfaces"))
     _lists(keys, ("serves", "run", "private"))
     _words(keys, "command")
     for entry in _items(keys.get("run")):
@@ -97,6 +102,19 @@ def desugar_host(keys: dict[str, Node]) -> None:
     for file in _entries(keys.get("files")):
         if isinstance(file.value, str):
             file.value = {"content": Node(file.line, file.value)}
+
+
+def _interfaces(section: Node | None) -> None:
+    """``[s1, {switch: s2}]`` is a mapping with the numbers of interfaces; ``s1`` is ``{switch: s1}``."""
+    if section is None:
+        return
+    if isinstance(section.value, list):
+        section.value = {str(number): node for number, node in enumerate(section.value)}
+    for interface in _entries(section):
+        if interface.value is None:
+            interface.value = {}
+        elif isinstance(interface.value, str):
+            interface.value = {"switch": Node(interface.line, interface.value)}
 
 
 def _words(holder: dict[str, Node], key: str) -> None:

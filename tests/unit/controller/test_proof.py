@@ -33,6 +33,11 @@ hosts:
   b2: {switch: s2, network: blue}
 """
 ROUTED = PLAIN.replace(b"hosts:", b"routers: {r: [red, blue]}\nhosts:")
+SEVERAL = PLAIN.replace(
+    b"{switch: s1, network: blue}",
+    b"{interfaces: [{switch: s1, network: blue}, {switch: s2, network: blue}, {switch: s2, network: red}]}",
+)
+SEVERAL_ROUTED = SEVERAL.replace(b"hosts:", b"routers: {r: [red, blue]}\nhosts:")
 TUNNELS = b"""
 domains: [d1, d2]
 switches: {s1: {domain: d1}, s2: {domain: d2}}
@@ -49,6 +54,7 @@ links: [l1 -- p1, l1 -- p2, l2 -- p1, l2 -- p2]
 hosts: {h1: l1, h2: l2}
 """
 LABS = {"plain": PLAIN, "routed": ROUTED, "tunnels": TUNNELS, "equal paths": EQUAL}
+LABS |= {"several interfaces": SEVERAL, "several interfaces, routed": SEVERAL_ROUTED}
 
 
 def load(text: bytes) -> Topology:
@@ -68,7 +74,7 @@ class OneByOne:
             (a.name, b.name, family)
             for a in hosts
             for b in hosts
-            if a is not b and (a.network == b.network or a.network in self.gateways)
+            if a.node != b.node and (a.network == b.network or a.network in self.gateways)
             for family in (4, 6)
             if self.pair(a, b, family)
         }
@@ -137,7 +143,7 @@ def all_pairs(topology: Topology) -> set[tuple[str, str, int]]:
         (a.name, b.name, family)
         for a in topology.hosts
         for b in topology.hosts
-        if a is not b and (a.network == b.network or routed)
+        if a.node != b.node and (a.network == b.network or routed)
         for family in (4, 6)
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import Any
 
+from pyroute2.netlink.rtnl.fibmsg import fibmsg
 from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
@@ -63,6 +64,23 @@ def test_a_route_over_one_next_hop_and_over_several() -> None:
     assert [(hop["oif"], hop.get_attr("RTA_GATEWAY")) for hop in several] == [
         (hop.device, str(hop.gateway)) for hop in hops
     ]
+
+
+def test_a_table_of_its_own_and_the_rule_that_leads_there() -> None:
+    to = IPv4Network("10.0.0.0/24")
+    near = decode(rtmsg, over.set_route(to, [over.Hop(3, None)], table=100))
+    assert (near["table"], near["scope"]) == (100, over.RT_SCOPE_LINK)
+    assert near.get_attr("RTA_GATEWAY") is None and near.get_attr("RTA_OIF") == 3
+    assert decode(rtmsg, over.delete_route(to, 100))["table"] == 100
+    for source in (IPv4Address("10.0.0.1"), IPv6Address("fd00::1")):
+        for request, flags in (
+            (over.add_rule(source, 100), netlink.NLM_F_CREATE | netlink.NLM_F_EXCL),
+            (over.delete_rule(source, 100), 0),
+        ):
+            rule = decode(fibmsg, request)
+            assert request.flags == flags
+            assert (rule["src_len"], rule["table"], rule["action"]) == (source.max_prefixlen, 100, 1)
+            assert rule.get_attr("FRA_SRC") == str(source) and rule.get_attr("FRA_PRIORITY") == over.RULES
 
 
 def test_default_routes_of_hosts() -> None:

@@ -1,0 +1,150 @@
+"""Hosts with several interfaces: each interface becomes an entry of its own among the hosts. Pure.
+
+The first has the host's name, and all of the host that is no interface. The others are named after the host:
+``h1-eth1`` where the file lists interfaces, ``h1-wan`` where it names one ``wan``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from topologies.model.topology import Network
+from topologies.syntax.host_specification import HostSpec, InterfaceSpec
+from topologies.syntax.problem import Path, Report, shown
+
+MOST = 100
+"""Interfaces of a host."""
+LONGEST = 15
+"""The kernel's limit for the name of a device (IFNAMSIZ)."""
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_TAKEN = frozenset(("lo", "all", "default"))
+"""Names that a network namespace has already: its loopback, and what sysctls have beside devices."""
+_OWN = tuple(InterfaceSpec.model_fields)
+
+
+class Of(NamedTuple):
+    """What an entry is an interface of. ``host``: empty for the first one, which has the host's own name.
+    ``device``: its name if the file gives one."""
+
+    host: str
+    device: str
+
+    def fields(self) -> dict[str, str]:
+        """Those of ``topologies.model.hosts.Host``."""
+        return {"of": self.host, "device": self.device}
+
+
+NO_INTERFACE = Of("", "")
+
+
+@dataclass(frozen=True)
+class Expanded:
+    """The hosts of a file, each interface an entry. ``of``: those of hosts with ``interfaces``.
+
+    ``written``: the path of an entry, or of a key of it -> where the file has it.
+    """
+
+    hosts: Mapping[str, HostSpec] = field(default_factory=dict)
+    of: Mapping[str, Of] = field(default_factory=dict)
+    written: Mapping[Path, Path] = field(default_factory=dict)
+
+    def where(self, path: Path) -> Path:
+        """The path in the file of a path in which each interface is an entry of its own."""
+        for length in (3, 2):
+            if (there := self.written.get(path[:length])) is not None:
+                return (*there, *path[length:])
+        return path
+
+
+def expanded(hosts: Mapping[str, HostSpec], report: Report) -> Expanded:
+    """The hosts with their interfaces as entries. Problems are reported."""
+    entries: dict[str, HostSpec] = {}
+    of: dict[str, Of] = {}
+    written: dict[Path, Path] = {}
+    for host, spec in hosts.items():
+        here: Path = ("hosts", host, "interfaces")
+        if spec.interfaces is not None:
+            _check_place(host, spec, report)
+        if spec.interfaces is not None and not spec.interfaces:
+            report.add(here, "the host has no interface", "a list like [s1, s2]", "write one")
+        if not spec.interfaces:
+            entries[host] = spec
+            if spec.interfaces is not None or report.is_broken(here):
+                for key in ("switch", "network"):
+                    report.broke(("hosts", host, key))  # that they are missing needs no problem of its own
+            continue
+        if len(spec.interfaces) > MOST:
+            report.add(here, f"the host has {len(spec.interfaces)} interfaces", f"up to {MOST}", "take fewer")
+        for number, (key, interface) in enumerate([*spec.interfaces.items()][:MOST]):
+            listed = key.isdecimal() and key.isascii()
+            device = "" if listed else key
+            if not listed:
+                _check_device((*here, key), key, report)
+            if number == 0:
+                entries[host] = spec.model_copy(update=_keys(interface))
+                of[host] = Of("", device)
+                for own in _OWN:
+                    alias = InterfaceSpec.model_fields[own].alias or own
+                    written["hosts", host, alias] = (*here, key, alias)
+                continue
+            name = f"{host}-eth{key}" if listed else f"{host}-{key}"
+            if name in hosts or name in entries:
+                what = f"this interface has the name {shown(name)}, and so has another host"
+                report.add((*here, key), what, remedy="rename one")
+                continue
+            entries[name] = HostSpec(kind=spec.kind).model_copy(update=_keys(interface))
+            of[name] = Of(host, device)
+            written["hosts", name] = (*here, key)
+    return Expanded(entries, of, written)
+
+
+def check_networks(
+    of: Mapping[str, Of],
+    membership: Mapping[str, str | None],
+    networks: Mapping[str, Network],
+    report: Report,
+) -> None:
+    """Report interfaces of one host in different networks with the same addresses. ``membership``: the
+    network of each entry."""
+    before: dict[str, list[str]] = {}
+    for name, interface in of.items():
+        mine = membership.get(name)
+        if mine is None:
+            continue
+        for other in before.setdefault(interface.host or name, []):
+            if other != mine and _overlap(networks[other], networks[mine]):
+                what = f"{interface.host or name} is in network {other} too, which has some of its addresses"
+                remedy = f"give {mine} and {other} subnets that don't overlap, or take another host"
+                report.add(("hosts", name, "network"), what, remedy=remedy)
+        before[interface.host or name].append(mine)
+
+
+def _overlap(one: Network, other: Network) -> bool:
+    return any(
+        mine.version == theirs.version and mine.overlaps(theirs)
+        for mine in one.subnets
+        for theirs in other.subnets
+    )
+
+
+def _keys(interface: InterfaceSpec) -> dict[str, Any]:
+    return {key: getattr(interface, key) for key in _OWN}
+
+
+def _check_place(host: str, spec: HostSpec, report: Report) -> None:
+    """Report keys of interfaces that stand beside ``interfaces``."""
+    for key in _OWN:
+        if getattr(spec, key) is not None:
+            alias = HostSpec.model_fields[key].alias or key
+            what = f"{host} has interfaces, and each of them has its own {alias}"
+            report.add(("hosts", host, alias), what, remedy=f"move {alias} to one of the interfaces")
+
+
+def _check_device(path: Path, name: str, report: Report) -> None:
+    if name in _TAKEN or len(name) > LONGEST or not _DEVICE.fullmatch(name):
+        what = f"{shown(name)} can't be the name of a device"
+        allowed = f"letters and digits, after the first also '_', '.' and '-', up to {LONGEST}, not lo"
+        report.add(path, what, allowed, "rename it, such as eth1")
