@@ -97,7 +97,7 @@ class OneByOne:
         wanted = (
             {"arp_op": 2, "arp_sha": mac, "arp_spa": int(address.ip), "eth_src": mac}
             if family == 4
-            else {"icmpv6_type": 136, "nd_tll": mac, "eth_src": mac}
+            else {"icmpv6_type": 136, "nd_tll": mac, "eth_src": mac, "ipv6_src": int(address.ip)}
         )
         wanted["eth_dst"] = mac_number(asking.mac)
         if family == 6:

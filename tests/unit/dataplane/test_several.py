@@ -17,9 +17,9 @@ NETWORKS = "networks: {a: {subnet4: 10.1.0.0/24}, b: {subnet4: 10.2.0.0/24}, c: 
 TWO = "{interfaces: [{switch: s1, network: a}, {switch: s1, network: b}]}"
 
 
-def load(hosts: str, more: str = "") -> Topology:
+def load(hosts: str, more: str = "", running: Topology | None = None) -> Topology:
     text = f"{NETWORKS}switches: [s1]\n{more}hosts: {{{hosts}, x: {{switch: s1, network: c}}}}\n"
-    return topologies.loads(text.encode(), "lab.yaml")
+    return topologies.loads(text.encode(), "lab.yaml", running)
 
 
 def test_all_interfaces_are_in_the_namespace_of_their_host() -> None:
@@ -38,7 +38,8 @@ def test_long_names_have_short_devices_that_differ() -> None:
 
 
 def test_an_interface_is_added_and_removed_without_the_host() -> None:
-    one, two = plan(load("h: {interfaces: [{switch: s1, network: a}]}")), plan(load(f"h: {TWO}"))
+    before = load("h: {interfaces: [{switch: s1, network: a}]}")
+    one, two = plan(before), plan(load(f"h: {TWO}", running=before))
     none: frozenset[str] = frozenset()
 
     def kinds(old: object, new: object) -> list[type]:

@@ -38,12 +38,12 @@ def test_every_part_of_every_shipped_topology_is_in_its_picture(name: str) -> No
     topology = shipped_one(name)
     svg = render(describe(topology), "svg")
     nodes = titles(svg, "node")
-    wanted = {part.name for part in (*topology.switches, *topology.hosts)}
+    wanted = {part.name for part in (*topology.switches, *topology.nodes)}
     wanted |= {instance.name for function in topology.functions for instance in function.instances}
     assert nodes >= wanted
     drawn = {frozenset(title.split("--")) for title in titles(svg, "edge")}
     assert drawn >= {frozenset((link.a.switch, link.b.switch)) for link in topology.links}
-    assert drawn >= {frozenset((host.name, host.port.switch)) for host in topology.hosts}
+    assert drawn >= {frozenset((host.node, host.port.switch)) for host in topology.hosts}
     boxes = {f"cluster {domain.name}" for domain in topology.domains} if len(topology.domains) > 1 else set()
     assert titles(svg, "cluster") == boxes
 

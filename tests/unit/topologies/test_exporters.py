@@ -9,6 +9,7 @@ from typing import Any
 
 import networkx
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,7 +50,7 @@ def comes_back(topology: Topology, form: str) -> Topology:
     return again
 
 
-PLAIN = [name for name in shipped.names() if name not in ("hosts",)]
+PLAIN = [name for name in shipped.names() if name not in ("hosts", "interfaces")]
 
 
 @pytest.mark.parametrize("form", BACK)
@@ -100,8 +101,8 @@ def test_networkx_reads_the_graphml(name: str) -> None:
     topology = topologies.load(shipped.path(name))
     graph = networkx.parse_graphml(FORMATS["graphml"].write(topology).text, force_multigraph=True)
     kinds = networkx.get_node_attributes(graph, "kind")
-    assert {name for name in kinds if kinds[name] == "host"} == {host.name for host in topology.hosts}
-    assert graph.number_of_edges() == len(topology.links) + len(topology.hosts)
+    assert {name for name in kinds if kinds[name] == "host"} == {host.name for host in topology.nodes}
+    assert graph.number_of_edges() == len(topology.links) + len(topology.nodes)
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -114,8 +115,8 @@ def test_the_script_for_mininet_builds_the_same_graph(name: str) -> None:
     space: dict[str, Any] = {"__name__": "custom"}
     exec(compile(text, f"{name}.py", "exec"), space)
     topo = space["topos"][topology.name]()
-    assert len(topo.hosts()) == len(topology.hosts)
-    assert len(topo.links()) == len(topology.links) + len(topology.hosts)
+    assert len(topo.hosts()) == len(topology.nodes)
+    assert len(topo.links()) == len(topology.links) + len(topology.nodes)
     assert all(len(node) <= 10 for node in topo.nodes())
 
 
@@ -168,3 +169,16 @@ def test_long_names_are_short_in_mininet(tmp_path: Path) -> None:
     written = FORMATS["mininet"].write(lab)
     assert 'addSwitch("s2"' in written.text and 'addHost("h1"' in written.text
     assert len(written.losses) == 2 and "too long for Mininet" in written.losses[0]
+
+
+def test_interfaces_after_the_first_are_written_or_their_loss_is_told() -> None:
+    topology = topologies.load(shipped.path("interfaces"))
+    clab = FORMATS["containerlab"].write(topology)
+    assert not [loss for loss in clab.losses if "interface" in loss]
+    nodes = yaml.safe_load(clab.text)["topology"]["links"]
+    ends = {(link["endpoints"][0]["node"], link["endpoints"][0]["interface"]) for link in nodes[:-1]}
+    assert {("server", "eth1"), ("server", "eth2"), ("nas", "eth1"), ("nas", "eth2")} <= ends
+    assert "n_server --- n_s2" in FORMATS["mermaid"].write(topology).text
+    for form in ("graphml", "mininet"):
+        losses = FORMATS[form].write(topology).losses
+        assert any(loss.endswith("host nas-eth1: an interface of nas: left out") for loss in losses)

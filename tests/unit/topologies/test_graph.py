@@ -24,7 +24,7 @@ def test_shipped_topologies_are_graphs_with_everything_in_them(name: str) -> Non
     instances = [instance for function in topology.functions for instance in function.instances]
     underlay = topology.underlay
     assert kinds.count("switch") + kinds.count("vtep") == len(topology.switches)
-    assert kinds.count("host") == len(topology.hosts)
+    assert kinds.count("host") == len(topology.nodes)
     assert kinds.count("function") == len(instances)
     assert kinds.count("router") == (len(underlay.routers) if underlay else 0)
     edges = [kind for *_, kind in graph.edges(data="kind")]

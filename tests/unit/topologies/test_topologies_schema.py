@@ -110,7 +110,7 @@ def test_schema_knows_every_key() -> None:
     assert set(schema["$defs"]) == {
         "BackendSpec", "ChainSpec", "CheckSpec", "ControllerSpec", "DomainSpec", "FileSpec", "ForwardSpec",
             "FunctionSpec",
-            "HostSpec",
+            "HostSpec", "InterfaceSpec",
         "HttpRuleSpec", "LinkSpec", "NetworkSpec", "PoolSpec", "RouterSpec", "RuleSpec", "RunSpec",
         "StorageSpec", "SwitchSpec", "UnderlayLinkSpec", "UnderlaySpec", "VolumeSpec",
     }  # fmt: skip
