@@ -180,6 +180,12 @@ def test_networks_are_apart() -> None:
     }
 
 
+def test_two_interfaces_of_a_host_are_no_pair() -> None:
+    one, two, three = make_hosts(3)
+    hosts = [one, two.model_copy(update={"of": "h1"}), three]
+    assert set(default_pairs(hosts)) == {("h1", "h3"), ("h3", "h1"), ("h2", "h3"), ("h3", "h2")}
+
+
 ROUTER = "00:00:5e:00:01:01"
 
 

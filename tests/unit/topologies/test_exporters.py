@@ -174,7 +174,7 @@ def test_long_names_are_short_in_mininet(tmp_path: Path) -> None:
 def test_interfaces_after_the_first_are_written_or_their_loss_is_told() -> None:
     topology = topologies.load(shipped.path("interfaces"))
     clab = FORMATS["containerlab"].write(topology)
-    assert not [loss for loss in clab.losses if "interface" in loss]
+    assert not [loss for loss in clab.losses if "an interface of" in loss]
     nodes = yaml.safe_load(clab.text)["topology"]["links"]
     ends = {(link["endpoints"][0]["node"], link["endpoints"][0]["interface"]) for link in nodes[:-1]}
     assert {("server", "eth1"), ("server", "eth2"), ("nas", "eth1"), ("nas", "eth2")} <= ends
