@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import socket
 import subprocess
 import sys
@@ -17,17 +19,26 @@ from lab.supervisor.host_servers import HostServers, wanted
 from topologies import loads
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+def free_ports(count: int) -> tuple[int, ...]:
+    """Ports that no program uses, outside the range from which the kernel gives clients theirs (ip(7))."""
+    free: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 200):
+        with (
+            contextlib.suppress(OSError),
+            socket.socket() as tcp,
+            socket.socket(type=socket.SOCK_DGRAM) as udp,
+        ):
+            tcp.bind(("", port))
+            udp.bind(("", port))
+            free.append(port)
+    return tuple(free[:count])
 
 
 @pytest.fixture
 def ports() -> Iterator[tuple[int, int, int]]:
     """An HTTP, an echo and a discard server."""
-    numbers = free_port(), free_port(), free_port()
-    words = [f"{kind}:{n}" for kind, n in zip(("http", "echo", "discard"), numbers, strict=True)]
+    http, echo, discard = free_ports(3)
+    words = [f"http:{http}", f"echo:{echo}", f"discard:{discard}"]
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", serving.__file__, "web1", *words],
         stdin=subprocess.PIPE,
@@ -36,7 +47,7 @@ def ports() -> Iterator[tuple[int, int, int]]:
     with process:
         assert process.stdout is not None
         assert process.stdout.readline() == b"ready\n"
-        yield numbers
+        yield http, echo, discard
         process.kill()
 
 
