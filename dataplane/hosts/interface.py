@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from dataplane.plan.pieces import WirePlan
 
 EVERYWHERE: dict[int, IPv4Network | IPv6Network] = {4: IPv4Network("0.0.0.0/0"), 6: IPv6Network("::/0")}
+_LATER = 1024
+"""More than the kernel's own metric of routes to subnets: 0, and 256 for IPv6."""
 UNSET = frozenset({errno.ESRCH, errno.EADDRNOTAVAIL, errno.EEXIST})
 """The kernel's errors for an address or route that a user has already changed by hand."""
 
@@ -42,7 +44,7 @@ def configure(space: Namespace, wire: WirePlan) -> None:
     requests = [set_index(namespaces.LOOPBACK, True)]
     requests += [set_mtu(device, wire.mtu)] if wire.mtu != 1500 and not wire.thick else []
     requests += [set_largest(device, wire.largest)] if wire.largest != LARGEST else []
-    requests += [add_address(device, address) for address in wire.addresses]
+    requests += [add_address(device, address, _metric(wire)) for address in wire.addresses]
     requests += _routes(device, wire)
     space.netlink.run(requests)
     if wire.table:
@@ -63,6 +65,12 @@ def _routes(device: int, wire: WirePlan) -> list[Request]:
     ]
 
 
+def _metric(wire: WirePlan) -> int:
+    """That of the route to the wire's subnet in the main table. What the host itself begins leaves by its
+    first interface of a subnet, whichever device the kernel got last."""
+    return _LATER + wire.table if wire.table else 0
+
+
 def _answer_for_itself(space: Namespace, wire: WirePlan) -> None:
     """Let the device answer and ask by ARP for its own addresses only: another one has the same subnet, maybe
     (arp_ignore, arp_announce in the kernel's ip-sysctl)."""
@@ -80,9 +88,13 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
     requests += [set_largest(device, new.largest)] if old.largest != new.largest else []
     if old.table:
         requests += [delete_rule(address.ip, old.table) for address in old.addresses]
-    # The old ones first: with the first address of a subnet the kernel deletes all others of it.
-    requests += [delete_address(device, address) for address in old.addresses if address not in new.addresses]
-    requests += [add_address(device, address) for address in new.addresses if address not in old.addresses]
+    # The old ones first: with the first address of a subnet the kernel deletes all others of it. They also
+    # come anew where the route to their subnet gets another metric.
+    stay = {*old.addresses} & {*new.addresses} if _metric(old) == _metric(new) else set()
+    requests += [delete_address(device, address) for address in old.addresses if address not in stay]
+    requests += [
+        add_address(device, address, _metric(new)) for address in new.addresses if address not in stay
+    ]
     kept = {gateway.version for gateway in new.gateways} if old.table == new.table else set()
     table = old.table or RT_TABLE_MAIN
     requests += [delete_route(EVERYWHERE[g.version], table) for g in old.gateways if g.version not in kept]

@@ -38,7 +38,7 @@ IFLA_AF_SPEC, IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES = 26, 28, 3
 IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 1 << 3
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
 IFLA_INET6_ADDR_GEN_MODE = 8
-IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS, IFA_RT_PRIORITY = 1, 2, 4, 8, 9
 IFA_F_NODAD = 0x02
 IFF_UP = 0x1
 
@@ -144,9 +144,10 @@ def delete_link(name: str) -> Request:
     return Request(RTM_DELLINK, 0, ifinfo() + string(IFLA_IFNAME, name), f"delete {name}")
 
 
-def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
+def add_address(index: int, address: IPv4Interface | IPv6Interface, metric: int = 0) -> Request:
     """Add an address to a device. IPv6 without duplicate address detection: the file's addresses are
-    unique."""
+    unique. ``metric``: that of the route to its subnet, of which the lowest counts; 0: the kernel's default.
+    """
     packed = address.ip.packed
     family = socket.AF_INET if address.version == 4 else socket.AF_INET6
     flags = IFA_F_NODAD if address.version == 6 else 0
@@ -154,6 +155,8 @@ def add_address(index: int, address: IPv4Interface | IPv6Interface) -> Request:
     payload += attribute(IFA_LOCAL, packed) + attribute(IFA_ADDRESS, packed)
     if isinstance(address, IPv4Interface) and address.network.prefixlen < 31:
         payload += attribute(IFA_BROADCAST, address.network.broadcast_address.packed)
+    if metric:
+        payload += attribute(IFA_RT_PRIORITY, struct.pack("=I", metric))
     return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_EXCL, payload, f"add address {address}")
 
 

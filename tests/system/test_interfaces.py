@@ -76,6 +76,15 @@ def test_an_interface_comes_moves_and_goes_and_the_host_stays(lab: CommandLine, 
     lab("exec", "h1", "--", "test", "-e", "/tmp/there")
 
 
+def test_an_interface_that_is_made_anew_answers_by_its_own_wire(lab: CommandLine, tmp_path: Path) -> None:
+    """The kernel's newest route to a subnet is not the one that counts."""
+    two = ", {{switch: s1, network: b, mac: '02:aa:00:00:00:0{}'}}, {{switch: s2, network: b}}"
+    lab("apply", str(written(tmp_path, two.format(1))))
+    assert "all 30 of 30 reached" in lab("ping").stdout
+    lab("apply", str(written(tmp_path, two.format(2))))
+    assert "all 30 of 30 reached" in lab("ping").stdout
+
+
 def test_a_container_has_several_interfaces(tmp_path: Path) -> None:
     needs("runc")
     with running(written(tmp_path, kind="container")) as line:

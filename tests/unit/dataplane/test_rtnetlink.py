@@ -58,6 +58,8 @@ def test_addresses(text: str) -> None:
     broadcast = "10.0.255.255" if text == "10.0.0.1/16" else None
     assert message.get_attr("IFA_BROADCAST") == broadcast
     assert bool(message["flags"] & rt.IFA_F_NODAD) == (address.version == 6)
+    assert message.get_attr("IFA_RT_PRIORITY") is None
+    assert decode(ifaddrmsg, rt.add_address(2, address, 1200)).get_attr("IFA_RT_PRIORITY") == 1200
 
 
 def test_tbf_and_netem() -> None:
