@@ -18,8 +18,9 @@ from dataplane.ovs.daemon import Daemon, News
 from dataplane.ovs.database import Database
 from dataplane.ovs.database import OpenVSwitchError as OpenVSwitchError
 from dataplane.ovs.ovsdb import Operation, database_file
-from dataplane.sandbox.namespaces import in_threads, run_in
+from dataplane.sandbox.namespaces import run_in
 from dataplane.sandbox.process_state import is_stopped
+from dataplane.sandbox.sockets import close_side_by_side, taken_over
 from linux import syscalls
 
 SCHEMA = Path("/usr/share/openvswitch/vswitch.ovsschema")
@@ -257,15 +258,14 @@ class OpenVSwitch:
     def stop(self) -> None:
         """End both daemons now. Their taps are persistent, and are removed with the namespace."""
         self._database.close()
-        kept: list[int] = []
         processes = [daemon.stop() for daemon in reversed(self._daemons.values())]
+        kept = taken_over(process.pid for process in processes)
         for process in processes:
-            kept += _duplicate_descriptors(process.pid)
             process.kill()
         for process in processes:
             process.wait()
         self._daemons.clear()
-        _close_side_by_side(kept)
+        close_side_by_side(kept)
 
 
 class Kept(Protocol):
@@ -313,29 +313,3 @@ def _own_temporaries(directory: Path) -> None:
     syscalls.unshare(syscalls.CLONE_NEWNS)
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
     syscalls.mount(str(directory), "/tmp", None, syscalls.MS_BIND)
-
-
-def _duplicate_descriptors(pid: int) -> list[int]:
-    """Duplicates of a process's sockets, so that it can end without closing them.
-
-    The kernel waits for an RCU grace period (10 ms) for each packet socket that it closes, one after the
-    other. This takes seconds for a big switch.  If many threads close the sockets, they share the wait.
-    """
-    kept: list[int] = []
-    with contextlib.suppress(OSError):
-        pidfd = os.pidfd_open(pid)
-        try:
-            for entry in Path(f"/proc/{pid}/fd").iterdir():
-                if entry.readlink().as_posix().startswith("socket:"):
-                    kept.append(syscalls.pidfd_getfd(pidfd, int(entry.name)))
-        finally:
-            os.close(pidfd)
-    return kept
-
-
-def _close_side_by_side(descriptors: list[int], workers: int = 64) -> None:
-    def close(share: list[int]) -> None:
-        for fd in share:
-            os.close(fd)
-
-    in_threads([partial(close, descriptors[i::workers]) for i in range(min(workers, len(descriptors)))])

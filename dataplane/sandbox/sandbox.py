@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dataplane.sandbox.errors import SandboxError, explain, system_facts
+from dataplane.sandbox.sockets import close_side_by_side, processes, taken_over
 from linux import syscalls
 
 NAMESPACES = (
@@ -281,11 +282,13 @@ def _init(
 
 def _end_all_others() -> None:
     """Kill all processes of the PID namespace of the caller, its PID 1, and wait for those inside."""
+    kept = taken_over(processes())
     with contextlib.suppress(ProcessLookupError):
         os.kill(-1, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         while True:
             os.wait()
+    close_side_by_side(kept)
 
 
 def _supervise(main: Callable[[int], None], stream: socket.socket) -> None:

@@ -49,7 +49,7 @@ _TRACKED_NOTE = (
     "by a ping to the next"
 )
 _RING_NOTE = "; over IPv6 every host to the next only"
-_CLOSERS = 16
+_CLOSERS = 64
 _ETH_P_ALL = 3
 _SOL_PACKET, _PACKET_IGNORE_OUTGOING, _SO_RCVBUFFORCE = 263, 23, 33
 
