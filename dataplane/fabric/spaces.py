@@ -45,7 +45,7 @@ class Spaces(Mapping[str, Namespace]):
     def make(self, kinds: Mapping[str, SpaceKind]) -> None:
         """Make the namespaces of hosts and functions; ``kinds`` by file name. Root of a host has capabilities
         in the hosts' namespaces only."""
-        by_kind = {kind: [name for name, other in kinds.items() if other == kind] for kind in kinds.values()}
+        by_kind = names_by_kind(kinds)
         if self._host_users is None and by_kind.keys() - {"quiet"}:
             self._host_users = users.create()
         for kind, names in by_kind.items():
@@ -78,3 +78,11 @@ class Spaces(Mapping[str, Namespace]):
         for space in self._spaces.values():
             space.close()
         self._spaces = {}
+
+
+def names_by_kind(kinds: Mapping[str, SpaceKind]) -> dict[SpaceKind, list[str]]:
+    """The namespaces of each kind, in one walk over all."""
+    by_kind: dict[SpaceKind, list[str]] = {}
+    for name, kind in kinds.items():
+        by_kind.setdefault(kind, []).append(name)
+    return by_kind
