@@ -17,8 +17,10 @@ from controller.compiler.stations import function_ports
 from controller.flow.tables import CONTROLLER as TO_CONTROLLER
 from controller.flow.tables import SwitchTables, Table
 from controller.messages import Compiled, ControllerError, Disconnected, Event, PortChanged, Recompiled
+from controller.runtime.address_plan import address_plan
 from controller.runtime.agenda import Agenda
-from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Usage
+from controller.runtime.changed_addresses import announced
+from controller.runtime.commands import Command, Compile, Emit, Held, Patience, Resume, Send, Usage
 from controller.runtime.echoes import Echoes
 from controller.runtime.exhausted import Exhausted
 from controller.runtime.health import Health
@@ -66,6 +68,7 @@ class Core:
     _agenda: Agenda = field(init=False, default_factory=Agenda)
     _learned_at: float = field(init=False, default=0.0)
     _before: Topology | None = field(init=False, default=None)
+    _to_announce: list[Send] = field(init=False, default_factory=list)
     _usage: dict[tuple[str, int], float] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -110,6 +113,7 @@ class Core:
 
     def intent(self, topology: Topology, now: float) -> list[Command]:
         """Another intent: the lab becomes this topology."""
+        self._to_announce += announced(address_plan(self.topology), address_plan(topology))
         self.topology = topology
         self.learning.replace(topology)
         self._functions = function_ports(topology)
@@ -288,7 +292,11 @@ class Core:
         out += self.programming.tick(now)
         out += self._check_idle(now)
         if self._agenda.idle and self._agenda.compiled is not None:
-            out += self.programming.settled(self._agenda.compiled.avoid, now)
+            settled = self.programming.settled(self._agenda.compiled.avoid, now)
+            out += settled
+            if settled:  # before that, the switches would answer a host's next question as before
+                out += self._to_announce
+                self._to_announce = []
         return out
 
     def next_due(self, now: float) -> float | None:
