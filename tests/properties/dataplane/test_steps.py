@@ -25,6 +25,7 @@ from dataplane.change.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetShaped,
     SetTimeouts,
     undone,
 )
@@ -106,6 +107,13 @@ class World:
             for port in operation.gained:
                 there = (self.netns[operation.switch], port.device)
                 self.held[operation.switch, port] = self.births.get(there, 0)
+        elif isinstance(operation, SetShaped):
+            assert operation.lost <= self.ports[operation.switch], "a port that was not there"
+            self.ports[operation.switch] -= operation.lost
+            self.ports[operation.switch] |= operation.gained
+            for port in operation.gained:
+                (was,) = (one for one in operation.lost if one.device == port.device)
+                self.held[operation.switch, port] = self.held[operation.switch, was]
         elif isinstance(operation, SetTimeouts):
             assert self.timeouts[operation.domain] == operation.old
             self.timeouts[operation.domain] = operation.new
@@ -136,6 +144,11 @@ class World:
 
     def check(self, operation: Operation) -> None:
         """On the way back a port may be there before its device: Open vSwitch takes that up when it comes."""
+        shaped = {(end.netns, end.device) for wire in self.wires if wire.shaping for end, _ in wire.ends}
+        for switch, some in self.ports.items():
+            for port in some:
+                if port.is_device and (self.netns[switch], port.device) in shaped:
+                    assert port.shaped, f"{switch} would unshape {port} after {operation}"
         devices = self.devices()
         assert len(set(devices)) == len(devices), f"two devices of a name after {operation}"
         for some in self.ports.values():
