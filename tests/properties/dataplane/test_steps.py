@@ -94,6 +94,7 @@ class World:
                 self.born((operation.new.far.netns, operation.new.far.device))
             else:
                 assert operation.old.far == operation.new.far
+                self._check_shaped(operation.new)
             assert operation.old.near == operation.new.near
             self.wires.add(operation.new)
         elif isinstance(operation, SetEnds):
@@ -132,6 +133,15 @@ class World:
             self.tunnels[operation.end] = (operation.new, *self.tunnels[operation.end][1:])
         self.check(operation)
 
+    def _check_shaped(self, wire: WirePlan) -> None:
+        """Open vSwitch leaves the queueing disciplines of a shaped wire alone from the moment when it has
+        them."""
+        ends = {(end.netns, end.device) for end, _ in wire.ends}
+        for switch, some in self.ports.items():
+            for port in some:
+                if port.is_device and (self.netns[switch], port.device) in ends and wire.shaping:
+                    assert port.shaped, f"{switch} would unshape {port}"
+
     def _add(self, wire: WirePlan) -> None:
         for end in (wire.near, wire.far):
             assert end.netns in self.spaces | self.fixed, "no such namespace"
@@ -144,11 +154,6 @@ class World:
 
     def check(self, operation: Operation) -> None:
         """On the way back a port may be there before its device: Open vSwitch takes that up when it comes."""
-        shaped = {(end.netns, end.device) for wire in self.wires if wire.shaping for end, _ in wire.ends}
-        for switch, some in self.ports.items():
-            for port in some:
-                if port.is_device and (self.netns[switch], port.device) in shaped:
-                    assert port.shaped, f"{switch} would unshape {port} after {operation}"
         devices = self.devices()
         assert len(set(devices)) == len(devices), f"two devices of a name after {operation}"
         for some in self.ports.values():
