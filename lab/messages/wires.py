@@ -18,7 +18,7 @@ class WayState(TypedDict):
 class WireState(TypedDict):
     """A link, or the wire of a host. ``a``, ``b``: ``switch:port``, or the host. ``mtu`` in bytes.
 
-    ``made``: ``patch`` (ports of one Open vSwitch that are joined, without a device) or ``devices`` (a pair
+    ``kind``: ``patch`` (ports of one Open vSwitch that are joined, without a device) or ``devices`` (a pair
     of veth devices). ``ways``: from ``a`` to ``b``, and back.
     """
 
@@ -27,7 +27,7 @@ class WireState(TypedDict):
     b: str
     up: bool
     mtu: int
-    made: Literal["patch", "devices"]
+    kind: Literal["patch", "devices"]
     ways: list[WayState]
 
 

@@ -23,7 +23,7 @@ def wires(topology: Topology, plan: Plan, up: Mapping[str, bool]) -> Iterator[Wi
             "b": b,
             "up": up.get(link.name, True),
             "mtu": link.mtu,
-            "made": "patch" if kinds.get(link.name) == "patch" else "devices",
+            "kind": "patch" if kinds.get(link.name) == "patch" else "devices",
             "ways": _ways(link.shaping, a, b),
         }
     for host in topology.hosts:
@@ -34,7 +34,7 @@ def wires(topology: Topology, plan: Plan, up: Mapping[str, bool]) -> Iterator[Wi
             "b": port,
             "up": up.get(name, True),
             "mtu": host.mtu,
-            "made": "devices",
+            "kind": "devices",
             "ways": _ways(host.shaping, host.name, port),
         }
     for cable in topology.underlay.links if topology.underlay is not None else ():
@@ -45,7 +45,7 @@ def wires(topology: Topology, plan: Plan, up: Mapping[str, bool]) -> Iterator[Wi
             "b": cable.b.node,
             "up": up.get(cable.name, True),
             "mtu": topology.underlay.mtu,
-            "made": "devices",
+            "kind": "devices",
             "ways": _ways(cable.shaping, cable.a.node, cable.b.node),
         }
 

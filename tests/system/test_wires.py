@@ -54,7 +54,7 @@ def test_jumbo_frames_pass_links_and_tunnels_whole(lab: CommandLine) -> None:
     for to in ("h2", "h3"):
         assert "2 received" in ping(lab, to, 8972)
     (link,) = lab.json("link", "show", "s1", "s2")
-    assert (link["mtu"], link["made"]) == (9000, "patch")
+    assert (link["mtu"], link["kind"]) == (9000, "patch")
 
 
 def test_a_wire_changes_under_a_stream_and_loses_nothing(lab: CommandLine, file: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_wire_changes_under_a_stream_and_loses_nothing(lab: CommandLine, file:
     changed = lab("apply", str(file)).stdout
     assert "bandwidth 20mbit -> none" in changed and "host h1" in changed
     (link,) = lab.json("link", "show", "s1", "s2")
-    assert (link["mtu"], link["made"], link["ways"][0]["does"]) == (9000, "patch", {})
+    assert (link["mtu"], link["kind"], link["ways"][0]["does"]) == (9000, "patch", {})
     assert "2 received" in ping(lab, "h2", 8972)
 
 

@@ -15,7 +15,7 @@ def wires(states: Sequence[WireState], paint: Paint) -> str:
         forth, back = state["ways"]
         alike = forth["does"] == back["does"]
         up = paint("up", "green") if state["up"] else paint("down", "red")
-        rows.append([state["name"], _ends(forth, alike), up, str(state["mtu"]), state["made"], _does(forth)])
+        rows.append([state["name"], _ends(forth, alike), up, str(state["mtu"]), state["kind"], _does(forth)])
         if not alike:
             rows.append(["", _ends(back, alike), "", "", "", _does(back)])
     return table(["LINK", "ENDS", "STATE", "MTU", "MADE OF", "DOES"], rows, paint)

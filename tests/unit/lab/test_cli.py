@@ -120,7 +120,7 @@ def test_link_set_and_show(fake: type[FakeLab]) -> None:
         "b": "s2:2",
         "up": True,
         "mtu": 1500,
-        "made": "devices",
+        "kind": "devices",
         "ways": ways,
     }
     fake.answers["/wires/s1-s2"] = {"wire": wire, "changed": True, "disrupts": "", "notes": []}
