@@ -134,9 +134,13 @@ def _missing(flows: Iterable[Flow], known: Container[int]) -> Iterator[int]:
 
 
 def _may_match(state: State, flow: Flow) -> bool:
-    """Whether a flow can match packets of a state. Only where they are looked up as they came is it known."""
-    if state.table is not flow.table or state.whole:
+    """Whether a flow can match packets of a state. Only where they are looked up as they came is it known; of
+    all frames of a port, that they came in by it."""
+    if state.table is not flow.table:
         return True
+    if state.whole:
+        at = state.at.number
+        return all(field.name != "in_port" or field.value == at for field in flow.match)
     decide = state.packets.decide
     return all(decide(name, value, mask) is not False for name, value, mask in tests_of(flow))
 

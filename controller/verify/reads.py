@@ -2,7 +2,8 @@
 
 Frames that differ in other fields only are one state: the frames of all hosts to one destination meet in the
 states of that destination. It is decided by looking at flows alone, so it holds for every frame without a tag
-of a chain; such a tag leads to tables that ask more, and there nothing is left out.
+of a chain; such a tag leads to tables that ask more, and there nothing is left out. In a lab without such
+tags it holds for broadcasts, too, whose tag names a tree, with the tag kept.
 """
 
 from __future__ import annotations
@@ -29,14 +30,24 @@ def is_plain(flow: Flow) -> bool:
     return True
 
 
+def is_of_a_tree(flow: Flow) -> bool:
+    """Whether a flow matches frames with the tag of a broadcast's tree alone, and takes them to table FORWARD
+    or nowhere."""
+    fields = {field.name: field for field in flow.match}
+    if flow.table is not Table.CLASSIFY or flow.goto not in (None, Table.FORWARD):
+        return False
+    return "vlan_pcp" in fields and fields["vlan_pcp"].value > 0
+
+
 class PlainReads:
     """What matters of frames without a tag at ports between switches, and in table FORWARD.
 
-    ``tags``: whether a frame's tag matters to some switch.
+    ``tags``: whether a frame's tag matters to some switch, other than that of a tree; ``trees``: whether that
+    of a tree does.
     """
 
     def __init__(self, switches: Mapping[str, SwitchIndex], inner: Mapping[str, frozenset[int]]) -> None:
-        self.tags = False
+        self.tags = self.trees = False
         self._anywhere: Reads = {"eth_dst": _ALL}
         self._by_destination: dict[int, Reads] = {}
         self._all_matters: set[int | None] = set()
@@ -47,7 +58,9 @@ class PlainReads:
     def covers(self, other: PlainReads) -> bool:
         """Whether nothing matters to the other that does not matter here."""
         every = None in self._all_matters
-        if (other.tags and not self.tags) or not (every or other._all_matters <= self._all_matters):
+        if (other.tags and not self.tags) or (other.trees and not self.trees):
+            return False
+        if not (every or other._all_matters <= self._all_matters):
             return False
         if not _within(other._anywhere, self._anywhere, {}):
             return False
@@ -90,7 +103,10 @@ class PlainReads:
         while waiting:
             flow, destination = waiting.pop()
             if not is_plain(flow):
-                self.tags = True
+                if is_of_a_tree(flow):
+                    self.trees = True
+                else:
+                    self.tags = True
                 continue
             exact = [field.value for field in flow.match if field.name == "eth_dst" and field.mask is None]
             if exact:

@@ -118,7 +118,7 @@ class Space:
         are none, or all of their fields may matter."""
         reads = self.reads.of(mac)
         some = state.packets.where("eth_dst", mac, whole("eth_dst"))
-        if some is None or reads is None or (self.reads.tags and not _is_plain(some)):
+        if some is None or reads is None or not self._is_plain(some):
             return None
         projected, _ = _projected(some, reads, {"in_port": some.frame["in_port"]})
         return self.state(state.at, projected, state.table)
@@ -149,7 +149,7 @@ class Space:
     def _onward(self, at: Port, packets: Packets) -> Send:
         """The state in table FORWARD of the same switch."""
         reads = self.reads.of(packets.bits("eth_dst", whole("eth_dst")))
-        if reads is None or (self.reads.tags and not _is_plain(packets)):
+        if reads is None or not self._is_plain(packets):
             return Send(self.port(at.switch, 0), packets.frame, self.state(at, packets, Table.FORWARD))
         projected, names = _projected(packets, reads, {"in_port": packets.frame["in_port"]})
         return Send(self.port(at.switch, 0), packets.frame, self.state(at, projected, Table.FORWARD), names)
@@ -204,18 +204,34 @@ class Space:
         if tun_id:
             frame["tun_id"] = tun_id
         travelling = Packets(frame, packets.known)
-        reads = None
-        if not through and (not self.reads.tags or _is_plain(travelling)):
+        reads, tag = None, self._tag_of_a_tree(travelling)
+        if not through and (tag or self._is_plain(travelling)):
             reads = self.reads.of(travelling.bits("eth_dst", whole("eth_dst")))
         if reads is None:
             frame["in_port"] = far.number
             return Send(port, frame, self.state(far, travelling), None, through)
-        projected, names = _projected(travelling, reads, {"in_port": far.number})
+        projected, names = _projected(travelling, reads, {"in_port": far.number}, tag)
         return Send(port, frame, self.state(far, projected), names)
 
+    def _is_plain(self, packets: Packets) -> bool:
+        """Whether the packets have no tag that matters."""
+        if self.reads.tags:
+            return _is_plain(packets)
+        return not self.reads.trees or packets.bits("vlan_vid", 0x1000) == 0
 
-def _projected(packets: Packets, reads: Reads, seen: Frame) -> tuple[Packets, Mapping[str, object]]:
-    """The packets with only the fields that matter, each as a variable of its own; what these are."""
+    def _tag_of_a_tree(self, packets: Packets) -> Frame:
+        """The tag of packets that follow a broadcast's tree; none where tags of chains matter, too."""
+        if self.reads.tags or packets.bits("vlan_vid", 0x1000) != 0x1000:
+            return {}
+        tag = {name: packets.bits(name, whole(name)) for name in ("vlan_vid", "vlan_pcp")}
+        return {name: bits for name, bits in tag.items() if bits is not None} if tag["vlan_pcp"] else {}
+
+
+def _projected(
+    packets: Packets, reads: Reads, seen: Frame, tag: Frame | None = None
+) -> tuple[Packets, Mapping[str, object]]:
+    """The packets with only the fields that matter, each as a variable of its own; what these are. ``tag``:
+    the tag that they have, and keep."""
     known: Store = {}
     names: dict[str, object] = {}
     for name, mask in reads.items():
@@ -229,8 +245,7 @@ def _projected(packets: Packets, reads: Reads, seen: Frame) -> tuple[Packets, Ma
         of_it = _known_of(packets, name, mask)
         if of_it != FREE:
             known[name] = of_it
-    # it stays a frame without a tag
-    seen["vlan_vid"] = 0
+    seen |= tag or {"vlan_vid": 0}
     if "eth_type" not in seen and "eth_type" not in names:
         names["eth_type"] = packets.value("eth_type")
         known["eth_type"] = _NOT_NSH

@@ -264,9 +264,9 @@ def _changed(packets: Packets, action: Action) -> Packets:
         less = f"{packets.value('nw_ttl')}:less" if ttl is None else max(0, ttl - 1)
         return packets.with_field("nw_ttl", less)
     if isinstance(action, PushVlan):
-        return packets.with_field("vlan_vid", 0x1000 | action.vid)
+        return packets.with_field("vlan_vid", 0x1000 | action.vid).with_field("vlan_pcp", 0)
     if isinstance(action, PopVlan):
-        return packets.with_field("vlan_vid", 0)
+        return packets.with_field("vlan_vid", 0).with_field("vlan_pcp", 0)
     pipeline: Frame = {
         name: value
         for name, value in packets.frame.items()
