@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "verifying": "proving networks of growing size with any link cut, on one core",
     "scale": "compiling and starting Cogentco, time and memory",
     "long_rows": "rows of 10, 60 and 300 switches: start, memory, round trip, against mn",
+    "broadcasts": "frames on each wire for one broadcast in campus",
     "outage": "pings lost when the active path dies",
     "overlay": "TCP, packets and round trip across VXLAN, against Linux's own bridge and vxlan device",
     "domains": "what more domains cost; 50 domains with 100 networks",
