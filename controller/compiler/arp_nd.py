@@ -1,10 +1,11 @@
 """Table RESOLVE: ARP (RFC 826) and neighbour discovery (RFC 4861) answered in the switch.
 
 The switch rewrites the request into its answer, and sends it back out of the ingress port, so it floods no
-request.  Table EGRESS finishes a neighbour advertisement: Open vSwitch lets only a flow that matches an
-advertisement write its target link-layer address.  The flags and the type of the option are moved there from
-a register: Open vSwitch's kernel datapath refuses flows that set them directly (ofproto-dpif.c,
-check_actions), and takes a move, as the userspace datapath does.
+request for a known address.  A request for another one goes to all members of the network.  Table EGRESS
+finishes a neighbour advertisement: Open vSwitch lets only a flow that matches an advertisement write its
+target link-layer address.  The flags and the type of the option are moved there from a register: Open
+vSwitch's kernel datapath refuses flows that set them directly (ofproto-dpif.c, check_actions), and takes a
+move, as the userspace datapath does.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterable
 
 from controller.compiler.stations import Station
 from controller.flow.builders import ANSWER, NETWORK, WRITTEN, Priority, flow, miss
-from controller.flow.tables import CONTROLLER, IN_PORT, Field, Flow, Move, Output, SetField, Table
+from controller.flow.tables import IN_PORT, Field, Flow, Move, Output, SetField, Table
 from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV6
 from wire.mac import GROUP_BIT
@@ -69,28 +70,14 @@ def _link_local(universal: bool) -> Flow:
 
 
 _LINK_LOCAL = (_link_local(True), _link_local(False))
-_UNKNOWN4 = flow(
-    Table.RESOLVE,
-    Priority.UNKNOWN,
-    _REQUEST,
-    (Output(CONTROLLER),),
-    why="ARP for an address nobody is known to have: to the controller",
-)
-_UNKNOWN6 = flow(
-    Table.RESOLVE,
-    Priority.UNKNOWN,
-    _SOLICITATION,
-    (Output(CONTROLLER),),
-    why="solicitation for an address nobody is known to have: to the controller",
-)
 _NOISE = flow(
     Table.RESOLVE,
     Priority.NOISE,
     (Field("eth_dst", GROUP_BIT, GROUP_BIT),),
-    why="other multicast and broadcast: dropped, nothing is flooded",
+    why="broadcast or multicast, and nobody else is in the network: dropped",
 )
 _MISS = miss(Table.RESOLVE, Table.ROUTE, "nothing to resolve")
-_TAIL = (*_LINK_LOCAL, _UNKNOWN4, _UNKNOWN6, _NOISE, _MISS)
+_TAIL = (*_LINK_LOCAL, _NOISE, _MISS)
 
 _FINISH = flow(
     Table.EGRESS,
@@ -138,7 +125,8 @@ def answer4(network: int, address: int, mac: int, name: str, entity: Entity) -> 
 
 
 def announcement(network: int, address: int, name: str, entity: Entity) -> Flow:
-    """Drops gratuitous ARP requests (RFC 5227, 1.2 and 3): they announce an address, so nobody answers."""
+    """Gratuitous ARP requests (RFC 5227, 1.2 and 3) announce an address: all members get them, and nobody
+    answers."""
     match = (
         Field(NETWORK, network),
         _REQUEST[0],
@@ -146,8 +134,8 @@ def announcement(network: int, address: int, name: str, entity: Entity) -> Flow:
         Field("arp_spa", address),
         Field("arp_tpa", address),
     )
-    why = f"announces an address of {name}: the controller tells all others"
-    return flow(Table.RESOLVE, Priority.KNOWN + 1, match, why=why, entity=entity)
+    why = f"announces an address of {name}: to all members"
+    return flow(Table.RESOLVE, Priority.KNOWN + 1, match, goto=Table.FORWARD, why=why, entity=entity)
 
 
 def answer6(network: int, address: int, mac: int, name: str, entity: Entity) -> Flow:

@@ -1,7 +1,8 @@
 """Table CHAIN: which frames of a switch's hosts a chain takes (RFC 7665's classifier).
 
 Chains take IP only: never ARP, neighbour discovery or other multicast, and nothing that the tenant's router
-answers itself.
+answers itself.  A function has one way out, so no multicast passes it; and no packet may pass beside it.  So
+what a chain would take but for its destination is dropped when that is a group or all hosts.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from controller.compiler.chain_entry import Match, SwitchEntries
 from controller.compiler.chain_order import NEVER, levels
+from controller.compiler.entry_matches import exact_matches, fragment_matches, unreadable_matches
 from controller.compiler.route import Gateway
 from controller.flow.builders import NETWORK, flow, miss
 from controller.flow.tables import Field, Flow, Table
-from topologies.model.service_paths import IMPLICIT, Entry
+from topologies.model.places import Entity
+from topologies.model.service_paths import ANSWER, IMPLICIT, OUT, Entry
 from wire.ethertype import IPV4, IPV6
 from wire.mac import GROUP_BIT
 from wire.protocol import ICMPV6
@@ -24,7 +27,7 @@ NEIGHBOUR_DISCOVERY = range(133, 138)
 MISS = miss(Table.CHAIN, Table.RESOLVE, "in no chain")
 _MULTICAST = flow(
     Table.CHAIN,
-    NEVER,
+    NEVER - 2,
     (Field("eth_dst", GROUP_BIT, GROUP_BIT),),
     goto=Table.RESOLVE,
     why="broadcast or multicast: in no chain",
@@ -59,7 +62,7 @@ def chain_table(
     local_entries = [entry for entry in entries if numbers[entry.network] in at]
     if not local_entries:
         return []
-    flows = [*_NEVER]
+    flows = [*_NEVER, *_beside(local_entries, numbers)]
     for number in sorted({numbers[entry.network] for entry in local_entries} & set(gateways)):
         flows += _routers_own(gateways[number], gateways)
     balanced = any(entry.priority == IMPLICIT for entry in local_entries)
@@ -76,6 +79,23 @@ def chain_table(
                     )
                 )
     return [*flows, MISS]
+
+
+def _beside(entries: Iterable[Entry], numbers: Mapping[str, int]) -> list[Flow]:
+    """Drops broadcasts and multicasts that would pass beside a chain of the file."""
+    dropped: dict[Match, Flow] = {}
+    for entry in entries:
+        if entry.priority < 0 or entry.priority >= ANSWER or entry.hop == OUT:
+            continue
+        to_any = entry._replace(destination=())
+        network = (Field(NETWORK, numbers[entry.network]), Field("eth_dst", GROUP_BIT, GROUP_BIT))
+        for match in (*exact_matches(to_any), *fragment_matches(to_any), *unreadable_matches(to_any)):
+            why = f"broadcast or multicast that would pass beside chain {entry.chain}: dropped"
+            whole = (*network, *match)
+            if whole not in dropped:
+                entity = Entity("chain", entry.chain)
+                dropped[whole] = flow(Table.CHAIN, NEVER - 1, whole, why=why, entity=entity)
+    return list(dropped.values())
 
 
 def _routers_own(gateway: Gateway, known: Mapping[int, Gateway]) -> Iterator[Flow]:

@@ -40,7 +40,7 @@ TRAVELLING = 500
 TURNED = 300
 DIRECT = 200
 
-_MISS = miss(Table.FORWARD, None, "no such station: dropped, nothing is flooded")
+_MISS = miss(Table.FORWARD, None, "no such station: dropped")
 _LOST = flow(
     Table.FORWARD,
     TRAVELLING - 1,

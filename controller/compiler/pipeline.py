@@ -16,7 +16,6 @@ from controller.compiler.chain_order import TO_CONTROLLER
 from controller.compiler.fragments import fragment_table
 from controller.compiler.functions.firewall import admitting, sending
 from controller.compiler.ingress import announcements, classify
-from controller.compiler.link_local import link_local_multicast
 from controller.compiler.mirror import mirror_table
 from controller.compiler.route import route
 from controller.compiler.sff.forwarder import GUARDS, arrival_ports, steer
@@ -103,14 +102,13 @@ def _route(here: SwitchView, after: Table) -> Part:
 
 
 def _forward(here: SwitchView, after: Table) -> Part:
-    forwarding = here.lab.forwarding
-    members = {number: [p for p, (_, n) in here.access.items() if n == number] for number in here.networks}
-    uplinks = here.lab.crossing.uplinks.get(here.name, {})
-    before, flooding, groups = edge(uplinks, members)
-    ports = (port for port in here.free if here.access[port][1] not in uplinks)
-    multicast = link_local_multicast(ports, here.behind)
-    flows = [*before, *multicast, *flooding, *forwarding.flows(here.index)]
-    return Part(flows, [*groups, *forwarding.groups[here.index]])
+    lab = here.lab
+    uplinks = lab.crossing.uplinks.get(here.name, {})
+    before, flooding, groups = edge(uplinks, lab.members.get(here.name, {}))
+    entering = lab.broadcasts.entering(here.networks)
+    along, copying = lab.broadcasts.flows(here.index, lab.trees)
+    flows = [*before, *entering, *flooding, *along, *lab.forwarding.flows(here.index)]
+    return Part(flows, [*groups, *copying, *lab.forwarding.groups[here.index]])
 
 
 def _admit(here: SwitchView, after: Table) -> Part:

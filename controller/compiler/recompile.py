@@ -1,16 +1,19 @@
 """The tables of a lab with links cut, made from those of the whole lab: only what a cut changes is made anew.
 
-Only table FORWARD and its groups depend on links. A route depends on distances and links at most two hops
-away (see ``controller.compiler.paths``), so a cut can change routes only within two hops of the cut link, and
-of switches that are farther from the destination than before. The result equals that of
-``controller.compiler.compile.compile_topology``, and shares with the whole lab all that is equal.
+Only table FORWARD, its groups and the trees of broadcasts depend on links. A route depends on distances and
+links at most two hops away (see ``controller.compiler.paths``), so a cut can change routes only within two
+hops of the cut link, and of switches that are farther from the destination than before. A tree changes only
+when one of its own links is cut. The result equals that of ``controller.compiler.compile.compile_topology``,
+and shares with the whole lab all that is equal.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import chain
 from typing import NamedTuple
 
+from controller.compiler.broadcast import Tree
 from controller.compiler.compile import tables_of
 from controller.compiler.forwarding import Forwarding, sorted_groups
 from controller.compiler.paths import UNREACHED, Graph, Route
@@ -42,6 +45,7 @@ class Recompiler:
         self._graph = Graph(topology)
         whole = lab.forwarding
         self._nodes = whole.nodes
+        self._broadcasts, self._trees = lab.broadcasts, lab.trees
         self._scratch = Forwarding(self._graph, whole.nodes, whole.isolate, whole.chained)
         self._leads: dict[tuple[int, int, Route | None], _Lead] = {}
         self._ends = [number for number, node in enumerate(whole.nodes) if node.stations or node.tags]
@@ -96,12 +100,36 @@ class Recompiler:
                     turned.setdefault(was.via, {})[end, switch] = None
                 if lead.via >= 0:
                     turned.setdefault(lead.via, {})[end, switch] = lead
+        trees = self._trees_without(down_links, graph)
+        felled = frozenset[int]() if trees is self._trees else self._moved(trees)
         tables = dict(self.tables)
-        for number in direct.keys() | turned.keys():
+        for number in direct.keys() | turned.keys() | felled:
             name = graph.names[number]
             if self._topology.switches[number].role != "vtep":
-                tables[name] = self._tables(number, direct.get(number, {}), turned.get(number, {}))
+                copying = self._broadcasts.flows(number, trees) if number in felled else None
+                tables[name] = self._tables(number, direct.get(number, {}), turned.get(number, {}), copying)
         return tables
+
+    def _trees_without(self, down_links: frozenset[str], graph: Graph) -> Mapping[int, Tree]:
+        """The trees of broadcasts: the same object where none of the links is in a tree."""
+        ends = {
+            (self._number(link.a.switch), link.a.number)
+            for link in self._topology.links
+            if link.name in down_links
+        }
+        if any(port in tree.ports.get(at, ()) for tree in self._trees.values() for at, port in ends):
+            return self._broadcasts.trees(graph)
+        return self._trees
+
+    def _moved(self, trees: Mapping[int, Tree]) -> frozenset[int]:
+        """The switches that are in a tree that has changed."""
+        return frozenset(
+            switch
+            for number, tree in trees.items()
+            for before in (self._trees[number],)
+            if tree != before
+            for switch in (*tree.ports, *before.ports)
+        )
 
     def _number(self, switch: str) -> int:
         return self._graph.names.index(switch)
@@ -141,7 +169,8 @@ class Recompiler:
 
     def _frame(self, number: int, tables: SwitchTables, whole: Forwarding) -> _Frame:
         if self._topology.switches[number].role == "vtep":
-            return _Frame(tables.flows, (), (), tables.groups)
+            return _Frame(tables.flows, (), (), tables.groups, (), ())
+        along, copying = self._broadcasts.flows(number, self._trees)
         inside = len(whole.turned[number]) + len(whole.direct[number])
         local = [flow for end in self._ends if end == number for flow in self._local(end, whole)]
         last = whole.last()
@@ -150,12 +179,14 @@ class Recompiler:
             begin = next(at for at, flow in enumerate(tables.flows) if flow is first)
         else:
             begin = next(at for at, flow in enumerate(tables.flows) if flow is last[0])
-        ours = {group.id for group in whole.groups[number]}
+        ours = {group.id for group in (*whole.groups[number], *copying)}
         return _Frame(
-            tables.flows[:begin],
+            tables.flows[: begin - len(along)],
             tables.flows[begin + inside :],
             tuple(local),
             tuple(group for group in tables.groups if group.id not in ours),
+            tables.flows[begin - len(along) : begin],
+            tuple(group for group in tables.groups if group.id in {copy.id for copy in copying}),
         )
 
     def _local(self, end: int, whole: Forwarding) -> list[Flow]:
@@ -165,11 +196,16 @@ class Recompiler:
         return whole.direct[end][before : len(whole.direct[end]) - after]
 
     def _tables(
-        self, number: int, direct: dict[int, _Lead], turned: dict[tuple[int, int], _Lead | None]
+        self,
+        number: int,
+        direct: dict[int, _Lead],
+        turned: dict[tuple[int, int], _Lead | None],
+        copying: tuple[list[Flow], list[Group]] | None = None,
     ) -> SwitchTables:
         frame, known = self._frames[number], self._direct[number]
-        flows: list[Flow] = [*frame.before]
-        groups: list[Group] = [*frame.groups]
+        along, members = (frame.along, frame.members) if copying is None else copying
+        flows: list[Flow] = [*frame.before, *along]
+        groups: list[Group] = [*frame.groups, *members]
         turning: dict[tuple[int, int], _Lead | None] = {**self._turned[number], **turned}
         for key in sorted(turning):
             lead = turning[key]
@@ -183,14 +219,16 @@ class Recompiler:
         flows += frame.after
         held = self.tables[self._graph.names[number]]
         now = SwitchTables(held.switch, held.dpid, tuple(flows), sorted_groups(groups), held.meters)
-        return held if (direct or turned) and now == held else now
+        return held if (direct or turned or copying) and now == held else now
 
 
 class _Frame(NamedTuple):
     """A switch's flows ``before`` and ``after`` those that depend on links, and ``local`` ones among these;
-    its other groups."""
+    its other groups. ``along``: flows of the trees of broadcasts; ``members``: their groups."""
 
     before: tuple[Flow, ...]
     after: tuple[Flow, ...]
     local: tuple[Flow, ...]
     groups: tuple[Group, ...]
+    along: tuple[Flow, ...]
+    members: tuple[Group, ...]

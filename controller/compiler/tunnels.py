@@ -1,11 +1,11 @@
 """Flows of the overlay, for networks on several islands: uplinks on switches, tunnels on tunnel switches.
 
 A switch sends a frame for a station on another island to its uplink of that network.  The tunnel switch sends
-it to the station's switch, or into the tunnel to the station's VTEP.  A frame to a group address or to an
-unknown destination goes to all members of the network and nowhere else: by head-end replication, one copy to
-each VTEP that has members.  Split horizon (a frame that comes out of a tunnel never goes into one) needs no
-flow: all tunnels of a network are one port, and OpenFlow sends no frame out of the port that it came in by
-(1.5.1, 4.5).
+it to the station's switch, or into the tunnel to the station's VTEP.  A frame to a group address goes to all
+members of the network and nowhere else: by head-end replication, one copy to each VTEP that has members.  A
+frame to an unknown address is dropped, as inside an island.  Split horizon (a frame that comes out of a
+tunnel never goes into one) needs no flow: all tunnels of a network are one port, and OpenFlow sends no frame
+out of the port that it came in by (1.5.1, 4.5).
 
 Only ``Kernel`` and ``OpenVSwitch`` know how a tunnel is addressed.  The kernel's vxlan device of a VNI finds
 the VTEP by the destination address (its forwarding database holds what ``topologies.model.overlay`` says).
@@ -18,19 +18,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from ipaddress import IPv4Address
 from typing import NamedTuple, Protocol
 
+from controller.compiler.broadcast import (
+    Member,
+    asked_for,
+    members_group,
+    to_all,
+    to_member,
+)
 from controller.compiler.forwarding import TRAVELLING
 from controller.compiler.sff.encapsulation import Tag
 from controller.compiler.stations import Station
 from controller.flow.builders import NETWORK, Priority, flow, miss
-from controller.flow.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table, ToGroup
-from controller.origin import Flooded, Origin, Tunnelled
+from controller.flow.tables import Action, Bucket, Field, Flow, Group, Output, SetField, Table
+from controller.origin import Tunnelled
 from topologies.model.overlay import Overlay, Tunnel, Uplink
 from topologies.model.places import Entity
 from topologies.model.topology import Topology, Vtep
-from wire.mac import GROUP_BIT
-
-FLOOD = 0x40000000
-"""Group number of a network's members, plus the network's number."""
 
 _NO_PORT = miss(Table.CLASSIFY, None, "no such port in the topology: dropped")
 _NOBODY = miss(Table.FORWARD, None, "no such station: dropped")
@@ -192,16 +195,12 @@ def _transport_flows(name: str, transports: Iterable[ChainTransport]) -> tuple[l
     return before, onward
 
 
-def _group_frames(network: int) -> tuple[Field, ...]:
-    return Field(NETWORK, network), Field("eth_dst", GROUP_BIT, GROUP_BIT)
-
-
 def edge(
-    uplinks: Mapping[int, Uplink], hosts: Mapping[int, Sequence[int]]
+    uplinks: Mapping[int, Uplink], members: Mapping[int, Sequence[Member]]
 ) -> tuple[list[Flow], list[Flow], list[Group]]:
     """For one ordinary switch: CLASSIFY and RESOLVE flows, FORWARD's flooding flows, and groups.
 
-    ``hosts``: network -> ports of its hosts.
+    ``members``: network -> ports of its members.
     """
     before: list[Flow] = []
     flooding: list[Flow] = []
@@ -219,47 +218,11 @@ def edge(
                 entity=entity,
             )
         )
-        before.append(
-            flow(
-                Table.RESOLVE,
-                Priority.FLOOD,
-                _group_frames(number),
-                goto=Table.FORWARD,
-                why=f"broadcast or multicast in network {name}, which crosses",
-                entity=entity,
-            )
-        )
-        ports = (*sorted(hosts.get(number, ())), uplink.near.number)
-        buckets = tuple(Bucket((Output(port),)) for port in ports)
-        groups.append(_members(number, name, buckets))
-        flooding += _flooding(number, name)
+        before.append(asked_for(number, name))
+        buckets = [to_member(member) for member in members.get(number, ())]
+        groups.append(members_group(number, name, [*buckets, Bucket((Output(uplink.near.number),))]))
+        flooding.append(to_all(number, name))
     return before, flooding, groups
-
-
-def _members(number: int, network: str, buckets: tuple[Bucket, ...]) -> Group:
-    origin = Origin(f"members of network {network}", entity=Entity("network", network))
-    return Group(FLOOD + number, "all", buckets, origin)
-
-
-def _flooding(number: int, network: str) -> list[Flow]:
-    group, whom = FLOOD + number, f"all members of network {network}"
-    entity = Entity("network", network)
-    return [
-        flow(
-            Table.FORWARD,
-            Priority.FLOOD,
-            _group_frames(number),
-            (ToGroup(group),),
-            why=Flooded(f"broadcast or multicast: to {whom}", number, entity=entity),
-        ),
-        flow(
-            Table.FORWARD,
-            Priority.NOISE,
-            (Field(NETWORK, number),),
-            (ToGroup(group),),
-            why=Flooded(f"nobody is known to have this address: to {whom}", number, entity=entity),
-        ),
-    ]
 
 
 def tunnel_switch(
@@ -284,9 +247,8 @@ def tunnel_switch(
             forward += _station(station, ways, tunnel, crossing.vteps[station.switch], here)
         local = [(Output(ways[s]),) for s in ways if s in populated.get(number, frozenset())]
         remote = tunnel.to_all() if tunnel is not None else []
-        buckets = tuple(map(Bucket, [*local, *remote]))
-        groups.append(_members(number, network, buckets))
-        forward += _flooding(number, network)
+        groups.append(members_group(number, network, map(Bucket, [*local, *remote])))
+        forward.append(to_all(number, network))
     before, onward = _transport_flows(name, transports)
     return [*arriving, *before, _NO_PORT, *onward, *forward, _NOBODY], groups
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from controller.compiler.arp_nd import announcement, answer4, answers
+from controller.compiler.broadcast import Broadcasts, Member, Tree, broadcasts
 from controller.compiler.forwarding import Forwarding, Node, forward
 from controller.compiler.functions.firewall import Guarded, guarded
 from controller.compiler.paths import Graph
@@ -182,11 +183,42 @@ class LabView:
             for switch, networks in zip(self.topology.switches, self.networks_at, strict=True)
         ]
         return forward(
-            Graph(self.topology, self.down_links, self.avoid),
+            self.graph,
             nodes,
             isolate=len({endpoint.network for endpoint, _ in endpoints_at_ports(self.topology)}) > 1,
             chained=chained,
         )
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The switches and the links that work."""
+        return Graph(self.topology, self.down_links, self.avoid)
+
+    @cached_property
+    def members(self) -> dict[str, dict[int, list[Member]]]:
+        """Switch -> network's number -> the ports of its members there."""
+        members: dict[str, dict[int, list[Member]]] = {}
+        for switch, ports in self.access.items():
+            guarded_ports, by_network = self.firewalled.get(switch, {}), members.setdefault(switch, {})
+            for port, (_, number) in sorted(ports.items()):
+                by_network.setdefault(number, []).append(Member(port, port in guarded_ports))
+        return members
+
+    @cached_property
+    def broadcasts(self) -> Broadcasts:
+        """The networks whose broadcasts follow trees: those that don't cross islands."""
+        crossing = {self.numbers[uplink.network] for uplink in self.overlay.uplinks}
+        at: dict[int, dict[int, list[Member]]] = {}
+        for index, switch in enumerate(self.topology.switches):
+            for number, some in self.members.get(switch.name, {}).items():
+                if number not in crossing:
+                    at.setdefault(number, {})[index] = some
+        return broadcasts(at, tuple(self.numbers), bool(self.chains.service.hops))
+
+    @cached_property
+    def trees(self) -> dict[int, Tree]:
+        """Network's number -> the tree of its broadcasts."""
+        return self.broadcasts.trees(self.graph)
 
     @cached_property
     def uplink_ports(self) -> dict[str, dict[int, int]]:

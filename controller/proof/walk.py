@@ -293,6 +293,9 @@ class Walk:
         if not live:
             return dict.fromkeys(members.numbers, Lost(f"no bucket of group {number} of {switch} is live"))
         results: list[Outcomes] = []
+        came = store["in_port"]
+        if group.kind == "all" and isinstance(came, Own):  # one of its ports may be the sender's own
+            store = {**store, "in_port": self.asked.bits(came, whole("in_port"))}
         for bucket in live if group.kind in ("all", "select") else live[:1]:
             copies: list[Outcomes] = []
             now = self._apply(switch, bucket.actions, members, store, copies)

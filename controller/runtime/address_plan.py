@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from controller.compiler.stations import owners
 from topologies.model.endpoints import endpoints
-from topologies.model.overlay import overlay
 from topologies.model.topology import Host, Network, Port, Topology
 from wire.mac import mac_number
 
@@ -15,8 +14,7 @@ from wire.mac import mac_number
 class AddressPlan:
     """By port, (network, MAC), (network, IP version, address) and network.
 
-    ``gateways``: network -> MAC, IPv4 and IPv6 address of its router; ``flooded``: networks whose switches
-    flood broadcast and multicast.
+    ``gateways``: network -> MAC, IPv4 and IPv6 address of its router.
     """
 
     ports: dict[Port, Host] = field(default_factory=dict)
@@ -25,13 +23,11 @@ class AddressPlan:
     gateways: dict[str, tuple[int, int | None, int | None]] = field(default_factory=dict)
     members: dict[str, list[Port]] = field(default_factory=dict)
     networks: dict[str, Network] = field(default_factory=dict)
-    flooded: frozenset[str] = frozenset()
 
 
 def address_plan(topology: Topology) -> AddressPlan:
     """The index of a topology."""
     known = AddressPlan(networks={network.name: network for network in topology.networks})
-    known.flooded = frozenset(uplink.network for uplink in overlay(topology).uplinks)
     for owner in owners(topology):
         known.macs[owner.network, owner.mac] = owner.port
         for family, address in owner.addresses():

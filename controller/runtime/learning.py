@@ -1,18 +1,17 @@
 """Learning stations that the file does not have, with limits for each port and station.
 
 This module only decides: packet-ins and the time go in, frames to send and stations to compile come out.
-Nothing is flooded: a search for an unknown address is one ARP request or neighbour solicitation to the host
-ports of its network.  It goes to no link, and no other switch repeats it.
+The switches themselves take questions for unknown addresses, and announcements, to all members of a network
+(``controller.compiler.broadcast``): the answer of a station that nobody knows comes here as a copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address
 from itertools import zip_longest
 
-from controller.compiler.link_local import is_link_local
 from controller.compiler.stations import Learned
 from controller.flow.tables import Table
 from controller.messages import Event, StationAged, StationLearned
@@ -22,8 +21,7 @@ from controller.runtime.bucket import Bucket
 from controller.runtime.commands import Send
 from controller.runtime.limit_reports import LimitReports
 from controller.runtime.packets import Packet
-from controller.runtime.searches import Searches
-from controller.runtime.stations import Facts, Station, Stations, address_text, facts, without
+from controller.runtime.stations import Facts, Station, Stations, facts, without
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import CONTROLLER, GROUP_BIT, mac_text
 
@@ -34,8 +32,6 @@ class Limits:
 
     port_rate: float = 50.0
     port_burst: float = 50.0
-    search_interval: float = 1.0
-    searches: int = 256
     stations_per_port: int = 32
     addresses_per_station: int = 32
     idle: float = 300.0
@@ -51,10 +47,8 @@ class Learning:
     def __init__(self, topology: Topology, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
         self.index = Stations()
-        self.searches = Searches(self.limits.search_interval, self.limits.searches)
         self.reports = LimitReports(self.limits.complain_interval)
         self._buckets: dict[Port, Bucket] = {}
-        self._announced: dict[tuple[str, int, int], tuple[int, float]] = {}
         self._known = address_plan(topology)
 
     @property
@@ -82,8 +76,6 @@ class Learning:
             host = self._known.ports.get(station.port)
             if not _may_be_learned(station, host) or self._is_elsewhere(station):
                 self.index.forget(key)
-        self.searches.clear()
-        self._announced.clear()
 
     def learned(self) -> tuple[Learned, ...]:
         """The stations for the compiler, sorted: one element with the first address of each family, and one
@@ -121,8 +113,7 @@ class Learning:
         """A packet-in from ``port``: frames to send, and events.
 
         From CLASSIFY it is a copy of a frame with an unknown sender (the frame itself goes on through the
-        tables). From RESOLVE it is a question that no flow answers, or link-local multicast for the other
-        ports that may spoof. From ROUTE it is a packet whose TTL runs out.
+        tables). From ROUTE it is a packet whose TTL runs out.
         """
         host = self._known.ports.get(port)
         if host is None:
@@ -138,35 +129,10 @@ class Learning:
         if packet is None:
             return []
         network = host.network
-        if table == Table.RESOLVE and packet.kind == "data" and is_link_local(frame):
-            others = (other for other in self._known.members[network] if other != port)
-            return [Send(other, frame) for other in others if self._known.ports[other].allow_spoofing]
         if table == Table.ROUTE:
             return self._expired(port, network, frame)
         out = self._learn(network, port, packet, now)
-        if out is None:
-            return self._report_refused(network, port, packet, now)
-        out += self._announce(network, port, packet, frame, now)
-        out += self._report_outside(network, port, packet, now)
-        if packet.kind == "ask" and table == Table.RESOLVE:
-            out += self._ask(network, port, packet, now)
-        return out
-
-    def _announce(self, network: str, port: Port, packet: Packet, frame: bytes, now: float) -> list[Outcome]:
-        """Send an unsolicited announcement of a station's own address to all other ports of its network.
-
-        Not if the switches flood it anyway, nor if the same one was sent a short time before."""
-        key = (network, packet.family, packet.sender)
-        unasked = packet.sender == packet.target if packet.kind == "ask" else packet.eth_dst & GROUP_BIT
-        if packet.kind == "data" or not unasked or self.index.owners.get(key) != packet.eth_src:
-            return []
-        if packet.kind == "answer" and network in self._known.flooded:
-            return []
-        mac, announced_at = self._announced.get(key, (0, 0.0))
-        if mac == packet.eth_src and now - announced_at < self.limits.search_interval:
-            return []
-        self._announced[key] = packet.eth_src, now
-        return [Send(other, frame) for other in self._known.members[network] if other != port]
+        return self._report_refused(network, port, packet, now) if out is None else out
 
     def _is_elsewhere(self, station: Station) -> bool:
         """Whether the file gives the station's MAC address to somebody at another port."""
@@ -203,8 +169,6 @@ class Learning:
         if key in self._known.macs:
             if self._known.macs[key] != port:
                 return None
-            if self._speaks_as_the_host(port, network, packet) == mac:
-                return self._give_back(port, network, mac)
             if packet.kind == "data" or not self._known.ports[port].allow_spoofing:
                 return []  # a host that forwards for others claims no addresses by that
             if old is None and not self._may_claim(network, packet):
@@ -215,23 +179,13 @@ class Learning:
         station = old or Station(network, port, mac)
         if station.port != port:
             station = replace(station, port=port)
-        host = self._speaks_as_the_host(port, network, packet)
-        if host is None:
-            station = self._address(station, packet)
-        else:
-            for family, address in self._of_host(port, network, host):
-                station = self._given(station, family, address)
+        station = self._address(station, packet)
         self.index.hear(key, now, self.limits.idle)
         if station == old:
             return []
         self.index.put(key, station)
         was = str(old.port) if old is not None and old.port != port else None
-        out: list[Outcome] = [StationLearned(*facts(station), was=was)]
-        if host is not None:
-            out += self._told_of(port, network, host, mac)
-        if packet.sender:
-            out += self._answer_askers(network, packet.family, packet.sender, mac)
-        return out
+        return [StationLearned(*facts(station), was=was)]
 
     def _address(self, station: Station, packet: Packet) -> Station:
         """The station with the packet's source address added, if it may have that address."""
@@ -240,13 +194,6 @@ class Learning:
             return station
         have = station.ipv4 if family == 4 else station.ipv6
         if address in have or len(have) >= self.limits.addresses_per_station:
-            return station
-        return self._given(station, family, address)
-
-    def _given(self, station: Station, family: int, address: int) -> Station:
-        """The station with an address, which any other learned station loses."""
-        network, have = station.network, station.ipv4 if family == 4 else station.ipv6
-        if address in have:
             return station
         owner = self.index.owners.get((network, family, address))
         if owner is not None:  # the address moved to this station
@@ -257,44 +204,6 @@ class Learning:
                 self.index.put((network, owner), other)
         more = tuple(sorted((*have, address)))
         return replace(station, ipv4=more) if family == 4 else replace(station, ipv6=more)
-
-    def _speaks_as_the_host(self, port: Port, network: str, packet: Packet) -> int | None:
-        """The file's MAC address of the host at ``port``, if the packet tells or asks in the name of one of
-        its addresses, and it may send from any: by its source one sees which MAC address it has now."""
-        key = (network, packet.family, packet.sender)
-        mac, at = self._known.addresses.get(key, (0, None))
-        if packet.kind == "data" or at != port or not self._known.ports[port].allow_spoofing:
-            return None
-        return mac
-
-    def _of_host(self, port: Port, network: str, mac: int) -> list[tuple[int, int]]:
-        """(IP version, address) of all that the host with this MAC address has at ``port`` by the file."""
-        return [
-            (family, address)
-            for (where, family, address), owner in self._known.addresses.items()
-            if owner == (mac, port) and where == network
-        ]
-
-    def _give_back(self, port: Port, network: str, mac: int) -> list[Outcome]:
-        """The host has the MAC address of the file again: no learned station has its addresses."""
-        lost = False
-        for family, address in self._of_host(port, network, mac):
-            owner = self.index.owners.get((network, family, address))
-            if owner is not None:
-                lost = True
-                self.index.put((network, owner), without(self.index.by_key[network, owner], family, address))
-        return self._told_of(port, network, mac, mac) if lost else []
-
-    def _told_of(self, port: Port, network: str, host: int, mac: int) -> list[Outcome]:
-        """Announcements to all others of the network: the addresses of ``host`` (its MAC address by the file)
-        are at ``mac`` now (RFC 5227, 3; RFC 4861, 7.2.6)."""
-        frames = [
-            packets.arp_request(mac, address, address)
-            if family == 4
-            else packets.advertisement(mac, address, 0, 0)
-            for family, address in self._of_host(port, network, host)
-        ]
-        return [Send(o, frame) for o in self._known.members[network] if o != port for frame in frames]
 
     def _may_claim(self, network: str, packet: Packet) -> bool:
         """Whether a learned station may have the packet's source address."""
@@ -327,73 +236,16 @@ class Learning:
         words = _exceeded("addresses learned", self.limits.stations_per_port)
         return [*self.reports.report(port, "learned", words, now)]
 
-    def _report_outside(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
-        """Why an address that a host announces or asks with stays unknown."""
-        family, address = packet.family, packet.sender
-        if packet.kind == "data" or not address or not self._known.ports[port].allow_spoofing:
-            return []
-        if self._in_subnet(network, family, address):
-            return []
-        subnets = self._known.networks[network].subnets
-        words = (
-            f"{address_text(family, address)} is outside the subnets of network {network} "
-            f"({', '.join(map(str, subnets))}): it is not learned, and who asks for it gets no answer"
-        )
-        return [*self.reports.report(port, "outside", words, now)]
-
     def _expired(self, port: Port, network: str, frame: bytes) -> list[Outcome]:
         """A packet's TTL has run out at the network's router: tell its sender, as any router does."""
         gateway = self._known.gateways.get(network)
         answer = packets.time_exceeded(frame, *gateway) if gateway is not None else None
         return [Send(port, answer)] if answer is not None else []
 
-    def _holder(self, network: str, family: int, address: int) -> tuple[int, Port | None] | None:
-        holder = self._known.addresses.get((network, family, address))
-        if holder is not None:
-            return holder
-        owner = self.index.owners.get((network, family, address))
-        return None if owner is None else (owner, self.index.by_key[network, owner].port)
-
-    def _ask(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
-        family, target = packet.family, packet.target
-        holder = self._holder(network, family, target)
-        if holder is not None:
-            mac, _ = holder
-            # An address asks for itself to find a duplicate: silence means that there is none.
-            return [] if mac == packet.eth_src else [Send(port, _answer(packet, mac))]
-        if packet.sender == target or not self._in_subnet(network, family, target):
-            return []
-        if family == 6 and packet.sender == 0:
-            return []  # duplicate address detection: nobody is known to have the address
-        key = (network, family, target)
-        asker = (packet.eth_src, packet.sender)
-        if self.searches.join(key, port, asker, now):
-            return []
-        if not self.searches.begin(key, port, asker, now):
-            words = _exceeded("searches for unknown addresses", self.limits.searches)
-            return [*self.reports.report(port, "searches", words, now)]
-        # Asked in the asker's name: a host answers an address of its own subnet, and the
-        # answer, whose source is unknown, comes to the controller.
-        make = packets.arp_request if family == 4 else packets.solicitation
-        frame = make(packet.eth_src, packet.sender, target)
-        return [Send(other, frame) for other in self._known.members[network] if other != port]
-
-    def _answer_askers(self, network: str, family: int, address: int, mac: int) -> list[Outcome]:
-        """Answer the stations that asked for ``address`` before it was known."""
-        askers = self.searches.end((network, family, address))
-        make = packets.arp_reply if family == 4 else packets.advertisement
-        return [Send(port, make(mac, address, who, whose)) for port, (who, whose) in askers.items()]
-
 
 def _may_be_learned(station: Station, host: Host | None) -> bool:
     """Whether the station's port is (still) a port of its network that takes any source."""
     return host is not None and host.network == station.network and host.allow_spoofing
-
-
-def _answer(packet: Packet, mac: int) -> bytes:
-    make: Callable[[int, int, int, int], bytes]
-    make = packets.arp_reply if packet.family == 4 else packets.advertisement
-    return make(mac, packet.target, packet.eth_src, packet.sender)
 
 
 def _exceeded(what: str, limit: object) -> str:

@@ -344,7 +344,8 @@ def _changed(action: Action, frame: Frame) -> dict[str, int]:
             raise ValueError("a second VLAN tag: the frame should have been dropped before")
         now["vlan_vid"] = 0x1000 | action.vid
     elif isinstance(action, PopVlan):
-        del now["vlan_vid"]
+        now.pop("vlan_vid", None)  # as in Open vSwitch, there may be none
+        now.pop("vlan_pcp", None)
     elif isinstance(action, EncapNsh):
         pipeline = {name: value for name, value in now.items() if name.startswith(PIPELINE)}
         inside = {INSIDE + name: value for name, value in now.items() if name not in pipeline}

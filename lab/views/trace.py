@@ -342,7 +342,7 @@ def changes(before: Frame, after: Frame) -> list[str]:
     elif before.get("vlan_vid") != after.get("vlan_vid"):
         said.append(f"tag {before['vlan_vid'] & 0xFFF} -> {after['vlan_vid'] & 0xFFF}")
     for name in sorted(
-        {*before, *after} - {"vlan_vid", "tun_id"}, key=lambda name: [*_WORDS, name].index(name)
+        {*before, *after} - {"vlan_vid", "vlan_pcp", "tun_id"}, key=lambda name: [*_WORDS, name].index(name)
     ):
         old, new = before.get(name), after.get(name)
         if old != new:

@@ -34,7 +34,7 @@ LABS = {
     "leaf-spine": generate.leaf_spine(3, 2, 2),
 }
 TRAFFIC = (Traffic(), Traffic("tcp", 80), Traffic("udp", 53), Traffic("icmp", 0, 6), Traffic("tcp", 22, 6))
-FIRST = ("eth_type", "ip_proto")
+FIRST = ("eth_type", "ip_proto", "vlan_vid")
 """Fields that others need (OpenFlow 1.5.1, 7.2.3.6)."""
 NOT_OF_OPENFLOW = ("icmp_id", "inner_", "inside:", "part:", "then")
 

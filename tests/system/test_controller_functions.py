@@ -17,16 +17,15 @@ from typing import Any
 import httpx
 import pytest
 
-from controller.runtime import packets
 from tests.system.controller_lab import Controller, Switches, lacks, running
 from tests.system.controller_topologies import leaf_spine
+from tests.unit.controller_runtime import made_packets
 from tests.waiting import until
 from topologies.model.attachment import AtPorts, Flows, Inline, InlineInstance
 from topologies.model.functions import Chain, Firewall, Function, Rule
 from topologies.model.kinds import function_of
 from topologies.model.topology import Port, Topology
 from wire.checksum import checksum
-from wire.mac import mac_number
 
 pytestmark = pytest.mark.skipif(lacks() is not None, reason=str(lacks()))
 
@@ -159,8 +158,9 @@ def test_a_host_that_floods_the_controller_makes_no_instance_look_dead(lab: Lab)
     switches, controller = lab
     number = controller.last
     with switches.socket_at(H1.port) as at:
-        for question in range(100_000):  # the switch asks the controller about each
-            at.send(packets.arp_request(mac_number(H1.mac), 0x0A000001, 0x0A000064 + question % 100))
+        for number_sent in range(100_000):  # the controller gets a copy of each, to learn the sender
+            sender = 0x02BB00000000 + number_sent % 100
+            at.send(made_packets.arp_request(sender, 0x0A000064, 0x0A000002))
     controller.wait("limited", number)
     switches.part(TOPOLOGY.functions[0].instances[1])
     controller.wait("instance", number, instance="fw.2", state="failed")

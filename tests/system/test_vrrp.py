@@ -74,7 +74,7 @@ def test_addresses_move_when_their_host_fails_and_everybody_sees_it(tmp_path: Pa
             stack.callback(process.kill)
         for address in virtual:
             until(lambda address=address: has("a", address), f"a has {address}")  # type: ignore[misc]
-            # b hears a's advertisements, though nothing is flooded in a network that does not cross
+            # b hears a's advertisements, which are multicast
             until(lambda address=address: not has("b", address), f"b gives {address} up")  # type: ignore[misc]
             await_answers(address)
         line("exec", "a", "--", "sh", "-c", "pkill -9 keepalived; ip link set a-eth0 down")

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from controller.compiler.compile import Learned, compile_topology
 from controller.compiler.stations import owners
 from controller.flow.tables import SwitchTables, Table
-from controller.runtime import packets
 from controller.runtime.learning import Learning
 from controller.update.consistent_update import stages
 from tests.unit.controller.made_chains import chain_labs
+from tests.unit.controller_runtime import made_packets
 from topologies import loads
 from topologies.model.topology import Topology
 from wire.mac import link_local, mac_number
@@ -78,12 +78,14 @@ def test_whatever_hosts_claim_on_the_wire(
     for now, ((host, mac, asks), (family, sender, target)) in enumerate(claims):
         if family == 4:
             frame = (
-                packets.arp_request(mac, sender, target)
+                made_packets.arp_request(mac, sender, target)
                 if asks
-                else packets.arp_reply(mac, sender, 1, target)
+                else made_packets.arp_reply(mac, sender, 1, target)
             )
         else:
-            make = packets.solicitation if asks else lambda m, s, t: packets.advertisement(m, s, 1, t)
+            make = (
+                made_packets.solicitation if asks else lambda m, s, t: made_packets.advertisement(m, s, 1, t)
+            )
             frame = make(mac, sender, target)
         learning.packet(ports[host], Table.CLASSIFY, frame, float(now))
     keys_are_unique(compiled(LAB, learned=learning.learned()).values())

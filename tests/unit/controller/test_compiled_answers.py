@@ -1,4 +1,4 @@
-"""ARP and neighbour discovery are answered where they are asked; noise goes nowhere."""
+"""ARP and neighbour discovery are answered where they are asked; all else to a group goes to the network."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from ipaddress import IPv4Address, IPv6Address
 import pytest
 
 from controller.compiler.compile import Learned, compile_topology
-from controller.flow.tables import CONTROLLER, Table
-from controller.simulate.network import Fabric, Outcome
+from controller.flow.tables import CONTROLLER
+from controller.simulate.network import Fabric, Outcome, wire
 from tests.unit.controller.made_frames import arp_request, ipv4, multicast, router_solicitation, solicitation
 from tests.unit.controller.made_labs import lab, leaf_spine
 from topologies.model.topology import Host, Port, Topology
@@ -91,14 +91,18 @@ def test_link_local_addresses_made_from_a_mac_are_answered(
     assert fields["ipv6_src"] == int(IPv6Address(address))
 
 
-def test_no_answer_across_networks_but_the_controller_hears(topology: Topology, fabric: Fabric) -> None:
+def test_who_asks_for_a_stranger_is_heard_by_all_of_its_network_and_answered_by_no_switch(
+    topology: Topology, fabric: Fabric
+) -> None:
     source, other = topology.hosts[0], topology.hosts[1]
     assert source.network != other.network and other.ipv4 and other.ipv6
+    members = sorted(
+        str(host.port) for host in topology.hosts if host.network == source.network and host is not source
+    )
     for frame in (arp_request(source, int(other.ipv4.ip)), solicitation(source, int(other.ipv6.ip))):
         one = only(fabric.outcomes(frame, source.port))
-        assert not one.delivered
-        assert [punt.at for punt in one.punted] == [Port(switch=source.port.switch, number=CONTROLLER)]
-        assert one.steps[-1].flows[-1].table == Table.RESOLVE
+        assert sorted(str(arrival.at) for arrival in one.delivered) == members and not one.punted
+        assert {arrival.fields for arrival in one.delivered} == {wire(frame)}
 
 
 def test_nobody_answers_a_host_about_its_own_address(topology: Topology, fabric: Fabric) -> None:
@@ -109,10 +113,14 @@ def test_nobody_answers_a_host_about_its_own_address(topology: Topology, fabric:
         assert only(fabric.outcomes(frame, host.port)) == Outcome()
 
 
-def test_multicast_of_a_known_host_goes_nowhere(topology: Topology, fabric: Fabric) -> None:
+def test_multicast_reaches_the_others_of_its_network(topology: Topology, fabric: Fabric) -> None:
     host = topology.hosts[0]
+    members = sorted(
+        str(other.port) for other in topology.hosts if other.network == host.network and other is not host
+    )
     for frame in (multicast(host), router_solicitation(host)):
-        assert only(fabric.outcomes(frame, host.port)) == Outcome()
+        one = only(fabric.outcomes(frame, host.port))
+        assert sorted(str(arrival.at) for arrival in one.delivered) == members and not one.punted
 
 
 def test_an_unknown_sender_who_may_spoof_is_copied_to_the_controller_and_still_forwarded() -> None:
@@ -190,7 +198,7 @@ def test_who_announces_an_address_that_somebody_had_is_not_told_that_it_is_taken
     announced = {**arp_request(h2, int(address)), "arp_spa": int(address)}
     one = only(fabric.outcomes(announced, h2.port))
     assert [punt.at.number for punt in one.punted] == [CONTROLLER]
-    assert not one.delivered
+    assert sorted(str(frame_out.at) for frame_out in one.delivered) == sorted(map(str, (h1.port, h3.port)))
     # one that only asks whether it is free is told (RFC 5227, 2.1.1)
     one = only(fabric.outcomes({**announced, "arp_spa": 0}, h2.port))
     assert [frame_out.at for frame_out in one.delivered] == [h2.port]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from struct import pack
 from typing import Any
 
@@ -91,6 +92,17 @@ def their_match(match: tuple[Field, ...]) -> Any:
     )
 
 
+def their_actions(actions: Iterable[Action]) -> list[Any]:
+    """A tag that is put on is two of theirs."""
+    theirs: list[Any] = []
+    for action in actions:
+        if isinstance(action, PushVlan):
+            theirs += [their.OFPActionPushVlan(), their.OFPActionSetField(vlan_vid=0x1000 | action.vid)]
+        else:
+            theirs.append(their_action(action))
+    return theirs
+
+
 def their_action(action: Action) -> Any:
     if isinstance(action, Output):
         return their.OFPActionOutput(action.port, 0xFFFF)
@@ -104,6 +116,8 @@ def their_action(action: Action) -> Any:
         )
     if isinstance(action, DecTtl):
         return their.OFPActionDecNwTtl()
+    if isinstance(action, PopVlan):
+        return their.OFPActionPopVlan()
     oxms = [their.OFPOxmId(type_=WRITTEN.get(field, field)) for field in (action.src, action.dst)]
     return their.OFPActionCopyField(action.bits, action.src_bit, action.dst_bit, oxms)
 
@@ -111,7 +125,7 @@ def their_action(action: Action) -> Any:
 def their_flow(ours: Flow) -> Any:
     instructions = []
     if ours.actions:
-        done = [their_action(action) for action in ours.actions]
+        done = their_actions(ours.actions)
         instructions.append(their.OFPInstructionActions(ofproto_v1_5.OFPIT_APPLY_ACTIONS, done))
     if ours.goto is not None:
         instructions.append(their.OFPInstructionGotoTable(int(ours.goto)))
@@ -166,7 +180,7 @@ def test_every_compiled_group_is_packed_as_os_ken_packs_it() -> None:
                 properties.append(their.OFPGroupBucketPropWatch(type_=1, length=8, watch=ours.watch_port))
             if group.kind == "select":
                 properties.insert(0, their.OFPGroupBucketPropWeight(type_=0, length=8, weight=1))
-            buckets.append(their.OFPBucket(number, [their_action(one) for one in ours.actions], properties))
+            buckets.append(their.OFPBucket(number, their_actions(ours.actions), properties))
         kind = {
             "select": ofproto_v1_5.OFPGT_SELECT,
             "ff": ofproto_v1_5.OFPGT_FF,

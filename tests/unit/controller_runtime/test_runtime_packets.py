@@ -16,15 +16,8 @@ from scapy.layers.inet6 import (
 )
 from scapy.layers.l2 import ARP, Ether
 
-from controller.runtime.packets import (
-    Packet,
-    advertisement,
-    arp_reply,
-    arp_request,
-    read,
-    solicitation,
-    time_exceeded,
-)
+from controller.runtime.packets import Packet, read, time_exceeded
+from tests.unit.controller_runtime.made_packets import advertisement, arp_reply, arp_request, solicitation
 from wire.mac import link_local, mac_number
 
 A, B = 0x020000000001, 0x020000000002
