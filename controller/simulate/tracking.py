@@ -17,13 +17,14 @@ from controller.compiler.tracking import ESTABLISHED, INVALID, NEW, RELATED, REP
 from controller.flow.tables import Bucket, Ct, Group
 from controller.simulate.fragments import PIPELINE, Reassembly, travelling_fields
 from wire.ethertype import IPV4, IPV6
-from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
+from wire.protocol import ICMP, ICMPV6, TCP, UDP
 from wire.tcp import ACK, RST, SYN
 
 SNAT, DNAT = 0x40, 0x80
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
 _ECHO = {ICMP: 8, ICMPV6: 128}
-_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+_NAMES = {TCP: "tcp", UDP: "udp"}
+"""Protocols whose ports tell connections apart; Open vSwitch 3.1 knows no ports of SCTP, as of all others."""
 EPHEMERAL = (1024, 65535)
 """Source ports that Open vSwitch chooses from when it translates no source, and the packet's own port is
 taken. (A port below 1024 gets another below 1024.)"""
@@ -213,7 +214,7 @@ def _may_begin(frame: Mapping[str, int], which: Tuple) -> bool:
     if which.protocol in _ERRORS:
         # an ICMP message without a type counts as an echo request
         return _kind(frame, which.protocol) in (-1, _ECHO[which.protocol])
-    return which.protocol != SCTP
+    return True
 
 
 def _translated(frame: dict[str, int], connection: Connection, reply: bool) -> dict[str, int]:

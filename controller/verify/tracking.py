@@ -17,10 +17,10 @@ from controller.simulate.tracking import DNAT, SNAT
 from controller.verify.packets import Expression, Frame, Packets, whole
 from controller.verify.values import FREE, without
 from wire.ethertype import IPV4, IPV6
-from wire.protocol import ICMP, ICMPV6, SCTP, TCP, UDP
+from wire.protocol import ICMP, ICMPV6, TCP, UDP
 from wire.tcp import ACK, RST, SYN
 
-_NAMES = {TCP: "tcp", UDP: "udp", SCTP: "sctp"}
+_NAMES = {TCP: "tcp", UDP: "udp"}
 _TYPE = {ICMP: "icmp_type", ICMPV6: "icmpv6_type"}
 _ECHO = {ICMP: (8, 0), ICMPV6: (128, 129)}
 _ERRORS = {ICMP: (3, 4, 5, 11, 12), ICMPV6: (1, 2, 3, 4)}
@@ -186,7 +186,7 @@ def _tuples(packets: Packets) -> Iterator[tuple[Packets, Tuple | None, bool]]:
             continue
         version, head = (4, "ip") if kind == IPV4 else (6, "ipv6")
         control = ICMP if version == 4 else ICMPV6
-        for protocol, part in _each(unfragmented, "ip_proto", (control, TCP, UDP, SCTP)):
+        for protocol, part in _each(unfragmented, "ip_proto", (control, TCP, UDP)):
             source, destination = part.value(f"{head}_src"), part.value(f"{head}_dst")
             if protocol is None:
                 known = part.bits("ip_proto", whole("ip_proto"))
@@ -198,7 +198,7 @@ def _tuples(packets: Packets) -> Iterator[tuple[Packets, Tuple | None, bool]]:
                 ports = part.value(f"{name}_src"), part.value(f"{name}_dst")
                 which = Tuple(version, source, destination, protocol, *ports)
                 if protocol != TCP:
-                    yield part, which, protocol != SCTP
+                    yield part, which, True
                     continue
                 for flags, some in _each(part, "tcp_flags", range(8), _flag_bits):
                     first = flags is not None and not (flags & SYN and flags & ACK)

@@ -395,12 +395,20 @@ RULE_CASES = (
         (there(other("there", 47)), back(other("back", 47)), back(other("back", 50), verdict="drop")),
     ),
     Case(
+        "SCTP whatever its ports",
+        rules(rule("accept", protocol="sctp")),
+        (there(sctp_init("there")), there(sctp_init("there", 5061))),
+    ),
+    Case(
         "SCTP",
         rules(rule("accept", protocol="sctp", destination_ports=[5060])),
         (there(sctp_init("there"), openflow="drop"), there(sctp_init("there", 5061), verdict="drop")),
-        "Open vSwitch's userspace datapath tracks no SCTP: all of it is invalid; its kernel module does",
+        "Open vSwitch 3.1's userspace datapath tracks SCTP without its ports; 3.5 and the kernel know them",
     ),
 )
+UNTRACKED = {"SCTP"}
+"""Cases of which the verdicts of ``openflow`` are others only where the switch does not track the ports of
+their frames."""
 
 CHANGE_CASES = (
     Case(
