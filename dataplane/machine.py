@@ -71,11 +71,11 @@ def needs(topology: Topology | None) -> frozenset[str]:
     """Names of the things to try: ``tbf`` and ``netem`` only if the topology shapes (None: everything)."""
     if topology is None:
         return frozenset({"tun", "veth", "bridge", "tbf", "netem", "vxlan"})
-    shapings = [shaping for _, shaping in _wires(topology)]
+    shapings = [way for _, shaping in _wires(topology) for way in shaping.ways]
     wanted = {"tun"}
     if any(shaping.bandwidth is not None for shaping in shapings):
         wanted.add("tbf")
-    if any(shaping.delay or shaping.loss for shaping in shapings):
+    if any(shaping.emulated for shaping in shapings):
         wanted.add("netem")
     if topology.underlay is not None and topology.underlay.tunnels != "ovs":
         wanted.add("vxlan")
@@ -117,15 +117,15 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
             needed = "the wires" if kind == "veth" else "the management network"
             lack(f"this kernel has no {kind} devices ({answer})", needed, mended(kind))
     shaped = list(_wires(topology))
-    limited = [name for name, shaping in shaped if shaping.bandwidth is not None]
+    limited = [name for name, shaping in shaped if any(w.bandwidth is not None for w in shaping.ways)]
     if machine.tbf and limited:
         what = f"this kernel has no tbf queueing discipline ({machine.tbf})"
         lack(what, f"the bandwidth of {_some(limited)}", mended("tbf"))
-    emulated = [name for name, shaping in shaped if shaping.delay or shaping.loss]
+    emulated = [name for name, shaping in shaped if any(way.emulated for way in shaping.ways)]
     if machine.netem and emulated:
         what = f"this kernel has no netem queueing discipline ({machine.netem})"
-        remedy = mended("netem") + ", or take delay and loss out of the file"
-        lack(what, f"the delay or loss of {_some(emulated)}", remedy)
+        remedy = mended("netem") + ", or leave the wires only bandwidth, queue and MTU"
+        lack(what, f"delay, loss or such of {_some(emulated)}", remedy)
     if machine.vxlan:
         what = f"this kernel has no vxlan devices ({machine.vxlan})"
         lack(what, "the tunnels between domains", mended("vxlan"))

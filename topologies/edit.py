@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from typing_extensions import assert_never
 
@@ -20,7 +22,11 @@ from topologies.model.attachment import (
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
 from topologies.model.topology import Port, Topology
+from topologies.model.wires import Shaping, both_ways
 from topologies.resolve.functions import INSTANCE_PORT, instance_names
+from topologies.resolve.mtus import misfits
+from topologies.resolve.shaping import faults
+from topologies.syntax import units
 from topologies.syntax.problem import shown
 from topologies.syntax.service_units import MOST_INSTANCES
 
@@ -63,6 +69,80 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
     number = _free_port(topology, switch, 1)
     there = moved.model_copy(update={"port": Port(switch=switch, number=number)})
     return topology.model_copy(update={"hosts": tuple({**hosts, host: there}.values())})
+
+
+_EFFECTS: dict[str, Callable[[str], Any]] = {
+    "bandwidth": units.bandwidth,
+    "delay": units.delay,
+    "jitter": units.delay,
+    "loss": units.loss,
+    "reorder": units.loss,
+    "duplicate": units.loss,
+    "corrupt": units.loss,
+    "queue": units.queue,
+}
+NOTHING = "none"
+"""The value that takes an effect away from a wire."""
+
+
+def shape(topology: Topology, wire: str, values: Mapping[str, str], source: str = "") -> Topology:
+    """The same lab in which a link (``s1-s2``) or a host's wire (``h1-s1``) does what ``values`` say.
+
+    ``values``: key of a topology file -> its text, or ``none``. What they don't name stays. ``source``: only
+    what comes from this end changes; empty: both directions. Raises ``Impossible``.
+    """
+    changes: dict[str, Any] = {}
+    for key, text in values.items():
+        if key != "mtu" and key not in _EFFECTS:
+            allowed = ", ".join((*_EFFECTS, "mtu"))
+            raise Impossible(f"a wire has no {shown(key)}", f"allowed: {allowed}")
+        try:
+            if key == "mtu":
+                changes[key] = units.wire_mtu(text)
+            else:
+                changes[key] = None if text == NOTHING else _EFFECTS[key](text) or None
+        except units.BadValue as bad:
+            raise Impossible(f"{key}: {bad.what}", bad.remedy or f"allowed: {bad.allowed}") from None
+    mtu = changes.pop("mtu", None)
+    for link in topology.links:
+        if link.name == wire:
+            ends = link.a.switch, link.b.switch
+            new: dict[str, Any] = {"shaping": _reshaped(link.shaping, ends, changes, source)}
+            new |= {"mtu": mtu} if mtu is not None else {}
+            changed = {**{one.name: one for one in topology.links}, wire: link.model_copy(update=new)}
+            return _fitting(topology.model_copy(update={"links": tuple(changed.values())}))
+    for host in topology.hosts:
+        if f"{host.name}-{host.port.switch}" == wire:
+            ends = host.name, host.port.switch
+            new = {"shaping": _reshaped(host.shaping, ends, changes, source)}
+            new |= {"mtu": mtu} if mtu is not None else {}
+            hosts = {**{one.name: one for one in topology.hosts}, host.name: host.model_copy(update=new)}
+            return _fitting(topology.model_copy(update={"hosts": tuple(hosts.values())}))
+    if topology.underlay is not None and any(link.name == wire for link in topology.underlay.links):
+        remedy = "change the file, then: sdnlab down, sdnlab up FILE"
+        raise Impossible(f"{wire} is a link of the underlay, which can't change while the lab runs", remedy)
+    some = ", ".join([link.name for link in topology.links][:12])
+    raise Impossible(f"there is no link {shown(wire)}", f"there are: {some}" if some else "")
+
+
+def _reshaped(shaping: Shaping, ends: tuple[str, str], changes: Mapping[str, Any], source: str) -> Shaping:
+    if source and source not in ends:
+        raise Impossible(f"the wire does not end at {shown(source)}", f"it ends at {ends[0]} and {ends[1]}")
+    ways = [
+        way.model_copy(update=changes) if source in ("", end) else way
+        for end, way in zip(ends, shaping.ways, strict=True)
+    ]
+    for way in ways:
+        for fault in faults(way):
+            raise Impossible(fault.what, f"allowed: {fault.allowed}")
+    return both_ways(*ways)
+
+
+def _fitting(topology: Topology) -> Topology:
+    """The same lab, if packets of every host fit into links and tunnels, and what IPv6 needs."""
+    for misfit in misfits(topology):
+        raise Impossible(misfit.what, f"allowed: {misfit.allowed}")
+    return topology
 
 
 def controlled_by(topology: Topology, application: Application) -> Topology:

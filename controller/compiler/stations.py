@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import NamedTuple
@@ -107,11 +107,14 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     """All stations: the file's hosts, its load balancers, then the learned ones sorted by MAC address; and
     further addresses of stations whose ports may claim any address (``allow_spoofing``).
 
-    The file wins: a learned station is left out when its MAC address has a place elsewhere, or when its port
-    is no host port of its network. A learned address that somebody has is left out by itself.
+    A host whose port may claim any address can change its own MAC address: a station that was learned at its
+    port with one of its addresses has all of them. Else the file wins: a learned station is left out when its
+    MAC address has a place elsewhere, or when its port is no host port of its network. A learned address that
+    somebody has is left out by itself.
     """
     numbers = network_numbers(topology)
-    known = list(owners(topology))
+    free = {host.port for host in topology.hosts if host.allow_spoofing}
+    known = _without_taken(list(owners(topology)), learned, free)
     known_stations = [
         Station(
             owner.name,
@@ -128,7 +131,6 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     first = {station.mac: station for station in reversed(known_stations)}
     unique = [station for station in known_stations if first[station.mac] is station]
     further = [station for station in known_stations if first[station.mac] is not station]
-    free = {host.port for host in topology.hosts if host.allow_spoofing}
     taken = {owner.mac: (owner.network, owner.port if owner.port in free else None) for owner in known}
     addresses = {(numbers[owner.network], *address) for owner in known for address in owner.addresses()}
     ports = {host.port: host.network for host in topology.hosts}
@@ -149,3 +151,25 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
         (further if extra.mac in placed else unique).append(station)
         placed.add(extra.mac)
     return Stations(tuple(unique), tuple(further))
+
+
+def _without_taken(known: list[Owner], learned: Iterable[Learned], free: Collection[Port]) -> list[Owner]:
+    """``known``, where hosts at ``free`` ports have no addresses if others learned there have one of them."""
+    if not learned or not free:
+        return known
+    at = {
+        (owner.network, owner.port, family, address): owner
+        for owner in known
+        if owner.port in free
+        for family, address in owner.addresses()
+    }
+    lost = set()
+    for extra in learned:
+        for family, value in ((4, extra.ipv4), (6, extra.ipv6)):
+            owner = at.get((extra.network, extra.port, family, int(value))) if value is not None else None
+            if owner is not None and owner.mac != extra.mac:
+                lost.add((owner.network, owner.mac))
+    return [
+        owner._replace(ipv4=None, ipv6=None) if (owner.network, owner.mac) in lost else owner
+        for owner in known
+    ]

@@ -21,7 +21,7 @@ from controller.runtime.bucket import Bucket
 from controller.runtime.commands import Send
 from controller.runtime.limit_reports import LimitReports
 from controller.runtime.packets import Packet
-from controller.runtime.stations import Facts, Station, Stations, facts, without
+from controller.runtime.stations import Facts, Station, Stations, address_text, facts, without
 from topologies.model.topology import Host, Port, Topology
 from wire.mac import CONTROLLER, GROUP_BIT, mac_text
 
@@ -132,7 +132,9 @@ class Learning:
         if table == Table.ROUTE:
             return self._expired(port, network, frame)
         out = self._learn(network, port, packet, now)
-        return self._report_refused(network, port, packet, now) if out is None else out
+        if out is None:
+            return self._report_refused(network, port, packet, now)
+        return out + self._report_outside(network, port, packet, now)
 
     def _is_elsewhere(self, station: Station) -> bool:
         """Whether the file gives the station's MAC address to somebody at another port."""
@@ -169,6 +171,8 @@ class Learning:
         if key in self._known.macs:
             if self._known.macs[key] != port:
                 return None
+            if self._speaks_as_the_host(port, network, packet) == mac:
+                return self._give_back(port, network, mac)
             if packet.kind == "data" or not self._known.ports[port].allow_spoofing:
                 return []  # a host that forwards for others claims no addresses by that
             if old is None and not self._may_claim(network, packet):
@@ -179,13 +183,21 @@ class Learning:
         station = old or Station(network, port, mac)
         if station.port != port:
             station = replace(station, port=port)
-        station = self._address(station, packet)
+        host = self._speaks_as_the_host(port, network, packet)
+        if host is None:
+            station = self._address(station, packet)
+        else:
+            for family, address in self._of_host(port, network, host):
+                station = self._given(station, family, address)
         self.index.hear(key, now, self.limits.idle)
         if station == old:
             return []
         self.index.put(key, station)
         was = str(old.port) if old is not None and old.port != port else None
-        return [StationLearned(*facts(station), was=was)]
+        out: list[Outcome] = [StationLearned(*facts(station), was=was)]
+        if host is not None:
+            out += self._told_of(port, network, host, mac)
+        return out
 
     def _address(self, station: Station, packet: Packet) -> Station:
         """The station with the packet's source address added, if it may have that address."""
@@ -194,6 +206,13 @@ class Learning:
             return station
         have = station.ipv4 if family == 4 else station.ipv6
         if address in have or len(have) >= self.limits.addresses_per_station:
+            return station
+        return self._given(station, family, address)
+
+    def _given(self, station: Station, family: int, address: int) -> Station:
+        """The station with an address, which any other learned station loses."""
+        network, have = station.network, station.ipv4 if family == 4 else station.ipv6
+        if address in have:
             return station
         owner = self.index.owners.get((network, family, address))
         if owner is not None:  # the address moved to this station
@@ -204,6 +223,44 @@ class Learning:
                 self.index.put((network, owner), other)
         more = tuple(sorted((*have, address)))
         return replace(station, ipv4=more) if family == 4 else replace(station, ipv6=more)
+
+    def _speaks_as_the_host(self, port: Port, network: str, packet: Packet) -> int | None:
+        """The file's MAC address of the host at ``port``, if the packet tells or asks in the name of one of
+        its addresses, and it may send from any: by its source one sees which MAC address it has now."""
+        key = (network, packet.family, packet.sender)
+        mac, at = self._known.addresses.get(key, (0, None))
+        if packet.kind == "data" or at != port or not self._known.ports[port].allow_spoofing:
+            return None
+        return mac
+
+    def _of_host(self, port: Port, network: str, mac: int) -> list[tuple[int, int]]:
+        """(IP version, address) of all that the host with this MAC address has at ``port`` by the file."""
+        return [
+            (family, address)
+            for (where, family, address), owner in self._known.addresses.items()
+            if owner == (mac, port) and where == network
+        ]
+
+    def _give_back(self, port: Port, network: str, mac: int) -> list[Outcome]:
+        """The host has the MAC address of the file again: no learned station has its addresses."""
+        lost = False
+        for family, address in self._of_host(port, network, mac):
+            owner = self.index.owners.get((network, family, address))
+            if owner is not None:
+                lost = True
+                self.index.put((network, owner), without(self.index.by_key[network, owner], family, address))
+        return self._told_of(port, network, mac, mac) if lost else []
+
+    def _told_of(self, port: Port, network: str, host: int, mac: int) -> list[Outcome]:
+        """Announcements to all others of the network: the addresses of ``host`` (its MAC address by the file)
+        are at ``mac`` now (RFC 5227, 3; RFC 4861, 7.2.6)."""
+        frames = [
+            packets.arp_request(mac, address, address)
+            if family == 4
+            else packets.advertisement(mac, address, 0, 0)
+            for family, address in self._of_host(port, network, host)
+        ]
+        return [Send(o, frame) for o in self._known.members[network] if o != port for frame in frames]
 
     def _may_claim(self, network: str, packet: Packet) -> bool:
         """Whether a learned station may have the packet's source address."""
@@ -235,6 +292,20 @@ class Learning:
             return []
         words = _exceeded("addresses learned", self.limits.stations_per_port)
         return [*self.reports.report(port, "learned", words, now)]
+
+    def _report_outside(self, network: str, port: Port, packet: Packet, now: float) -> list[Outcome]:
+        """Why an address that a host announces or asks with stays unknown."""
+        family, address = packet.family, packet.sender
+        if packet.kind == "data" or not address or not self._known.ports[port].allow_spoofing:
+            return []
+        if self._in_subnet(network, family, address):
+            return []
+        subnets = self._known.networks[network].subnets
+        words = (
+            f"{address_text(family, address)} is outside the subnets of network {network} "
+            f"({', '.join(map(str, subnets))}): it is not learned, and who asks for it gets no answer"
+        )
+        return [*self.reports.report(port, "outside", words, now)]
 
     def _expired(self, port: Port, network: str, frame: bytes) -> list[Outcome]:
         """A packet's TTL has run out at the network's router: tell its sender, as any router does."""

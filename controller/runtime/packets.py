@@ -1,4 +1,4 @@
-"""The few packets that the controller itself reads (ARP, neighbour discovery) and writes (ICMP errors).
+"""The few packets that the controller itself reads and writes: ARP, neighbour discovery, ICMP errors.
 
 Addresses are integers (MAC 48 bit, IPv4 32 bit, IPv6 128 bit), as in the flow tables; in ``wire`` they are
 octets.  Nothing here raises on a malformed packet: `read` returns None, or leaves out what it cannot read.
@@ -53,6 +53,16 @@ def read(frame: bytes) -> Packet | None:
     return Packet(src, dst)
 
 
+def arp_request(sender_mac: int, sender: int, target: int) -> bytes:
+    """Who has ``target``? A broadcast frame of 42 bytes."""
+    return arp.request(_mac(sender_mac), _ip4(sender), _ip4(target))
+
+
+def advertisement(mac: int, address: int, asker_mac: int, asker: int) -> bytes:
+    """Neighbour advertisement; see ``wire.nd``."""
+    return nd.advertisement(_mac(mac), _ip6(address), _mac(asker_mac), _ip6(asker))
+
+
 def time_exceeded(frame: bytes, mac: int, ipv4: int | None, ipv6: int | None) -> bytes | None:
     """A router's answer to the sender of a packet whose TTL has run out (RFC 792; RFC 4443, 3.3).
 
@@ -76,3 +86,11 @@ def _int(data: bytes) -> int:
 
 def _mac(value: int) -> bytes:
     return value.to_bytes(6, "big")
+
+
+def _ip4(value: int) -> bytes:
+    return value.to_bytes(4, "big")
+
+
+def _ip6(value: int) -> bytes:
+    return value.to_bytes(16, "big")

@@ -95,7 +95,7 @@ class Facts(NamedTuple):
 
 def facts(station: Station) -> Facts:
     """A station in words."""
-    addresses = (*(_text(4, a) for a in station.ipv4), *(_text(6, a) for a in station.ipv6))
+    addresses = (*(address_text(4, a) for a in station.ipv4), *(address_text(6, a) for a in station.ipv6))
     port = station.port
     return Facts(station.network, port.switch, port.number, mac_text(station.mac), addresses)
 
@@ -111,5 +111,6 @@ def _owned(station: Station) -> list[Owned]:
     return [(station.network, 4, a) for a in station.ipv4] + [(station.network, 6, a) for a in station.ipv6]
 
 
-def _text(family: int, address: int) -> str:
+def address_text(family: int, address: int) -> str:
+    """An address of this IP version as people write it."""
     return str(IPv4Address(address) if family == 4 else IPv6Address(address))

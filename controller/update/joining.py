@@ -57,7 +57,7 @@ def lesson(topology: Topology) -> float:
     if topology.underlay is not None:
         shaped += [link.shaping for link in topology.underlay.links]
     legs = 1 + max((len(chain.functions) for chain in topology.chains), default=0)
-    delays = sum(shaping.delay or 0 for shaping in shaped)
+    delays = sum(shaping.longest_delay for shaping in shaped)
     return min(LEAST_LESSON + 2 * legs * delays / 1e6, LONGEST_LESSON)
 
 

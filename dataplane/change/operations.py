@@ -71,7 +71,7 @@ class MoveWire:
 
 @dataclass(frozen=True, slots=True)
 class ConfigureWire:
-    """Change the near end's addresses, default routes or MTU in place."""
+    """Change the near end's addresses or default routes, the MTU or the shaping in place."""
 
     old: WirePlan
     new: WirePlan
@@ -90,6 +90,18 @@ class SetPorts:
 
     def undone(self) -> SetPorts:
         return SetPorts(self.switch, self.gained, self.lost)
+
+
+@dataclass(frozen=True, slots=True)
+class SetShaped:
+    """Change whether Open vSwitch leaves the queueing disciplines of ports alone. The ports stay."""
+
+    switch: str
+    lost: frozenset[PortPlan]
+    gained: frozenset[PortPlan]
+
+    def undone(self) -> SetShaped:
+        return SetShaped(self.switch, self.gained, self.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +181,7 @@ class SetMtu:
 
 Wires = AddWire | RemoveWire | MoveWire | ConfigureWire | SetEnds
 Tunnels = AddTunnel | RemoveTunnel | Forward | SetMtu
-Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetTimeouts | Tunnels
+Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetShaped | SetTimeouts | Tunnels
 
 
 def undone(operations: Iterable[Operation]) -> list[Operation]:

@@ -25,6 +25,7 @@ from dataplane.change.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetShaped,
     SetTimeouts,
 )
 from dataplane.plan.lab import Plan, space_kinds
@@ -98,6 +99,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     extend += [ConfigureWire(was, replace(was, whole=True)) for was in wires.no_longer_aided]
     extend += [AddWire(wire) for wire in wires.early]
     extend += ports.set({}, ports.extending)
+    extend += ports.set_shaped(True)
     shift: list[Operation] = ports.set(ports.cleared, {})
     shift += [RemoveWire(wire) for wire in wires.cleared]
     finish: list[Operation] = []
@@ -113,6 +115,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     shift += _set_ends(before, after, wires)
     shift += ports.set(ports.swapped, ports.shifting)
     finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
+    finish += ports.set_shaped(False)
     finish += ports.set(ports.finishing, {})
     finish += [RemoveWire(wire) for wire in wires.last]
     finish += [RemoveTunnel(device) for end, device in tunnels[0].items() if end not in tunnels[1]]
@@ -163,8 +166,9 @@ class _Wires:
             was = old.get(key)
             if was is None:
                 continue
-            alike = (was.near, was.shaping, was.thick) == (wire.near, wire.shaping, wire.thick)
-            alike = alike and (not wire.thick or was.mtu == wire.mtu)
+            alike = (was.near, was.thick) == (wire.near, wire.thick)
+            # a function holds the devices of its wires together by their MTU
+            alike = alike and (not wire.thick or was.mtu == wire.mtu or key[0] == "link")
             stays = alike and was.far == wire.far
             if not stays and (not alike or key[0] == "link" or _ends_of(wire)[1] in held):
                 gone.append(was)
@@ -197,6 +201,7 @@ def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
         addresses=was.addresses,
         gateways=was.gateways,
         mtu=was.mtu,
+        shaping=was.shaping,
         whole=was.whole,
         largest=was.largest,
         table=was.table,
@@ -208,6 +213,8 @@ class _Ports:
 
     def __init__(self, old: Plan, before: Wiring, after: Wiring, wires: _Wires) -> None:
         names = {b.switch: domain.netns for domain in old.domains for b in domain.bridges}
+        self.turned: dict[str, frozenset[PortPlan]] = {}
+        """Ports, as they become, for which only it changes whether they are shaped."""
         self.extending: dict[str, frozenset[PortPlan]] = {}
         self.cleared: dict[str, frozenset[PortPlan]] = {}
         self.swapped: dict[str, frozenset[PortPlan]] = {}
@@ -220,7 +227,11 @@ class _Ports:
             # For Open vSwitch, a new device with the name of an old one is another device
             others = wires.remade | wires.leaving | wires.coming
             same = {p for p in have & wanted if not (p.is_device and (names[switch], p.device) in others)}
-            lost[switch], gained[switch] = set(have - same), set(wanted - same)
+            turned = {p for p in wanted - have if replace(p, shaped=not p.shaped) in have - wanted}
+            turned = {p for p in turned if (names[switch], p.device) not in others}
+            self.turned[switch] = frozenset(turned)
+            were = {replace(p, shaped=not p.shaped) for p in turned}
+            lost[switch], gained[switch] = set(have - same - were), set(wanted - same - turned)
         held = {(names[switch], port.device) for switch, some in lost.items() for port in some}
         for switch, some in gained.items():
             numbers = {port.number for port in lost[switch]}
@@ -247,6 +258,16 @@ class _Ports:
             }
             self.cleared[switch], self.swapped[switch] = frozenset(cleared), frozenset(swapped)
             self.finishing[switch] = frozenset(some - cleared - swapped)
+
+    def set_shaped(self, shaped: bool) -> list[Operation]:
+        """An operation for each switch with ports that are shaped from now on, or no longer."""
+        operations: list[Operation] = []
+        for switch, ports in sorted(self.turned.items()):
+            gained = frozenset(port for port in ports if port.shaped is shaped)
+            if gained:
+                lost = frozenset(replace(port, shaped=not shaped) for port in gained)
+                operations.append(SetShaped(switch, lost, gained))
+        return operations
 
     def set(
         self, lost: Mapping[str, frozenset[PortPlan]], gained: Mapping[str, frozenset[PortPlan]]

@@ -20,6 +20,7 @@ from dataplane.change.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetShaped,
     SetTimeouts,
 )
 from dataplane.fabric.parts import Parts
@@ -84,6 +85,7 @@ def jobs(parts: Parts) -> Jobs:
         ConfigureWire: _each(lambda operation: wires.configure(operation.old, operation.new)),
         SetEnds: _each(set_ends),
         SetPorts: switches.exchange_ports,
+        SetShaped: _each(switches.set_shaped),
         SetTimeouts: _each(lambda operation: switches.set_timeouts(operation.domain, operation.new)),
         AddTunnel: _each(lambda operation: underlay.add_device(operation.device)),
         RemoveTunnel: _each(lambda operation: underlay.remove_device(operation.device)),

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from dataplane.change.operations import SetPorts
+from dataplane.change.operations import SetPorts, SetShaped
 from dataplane.ovs import kernel_datapath, ovsdb
 from dataplane.ovs.daemon import News
 from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -181,6 +181,19 @@ class Switches:
     def set_timeouts(self, domain: str, timeouts: tuple[tuple[int, int], ...]) -> None:
         """Change the timeouts of idle UDP connections in a domain; see ``DomainPlan``."""
         self._running[domain].apply(ovsdb.timeout_operations(self.datapath, timeouts))
+
+    def set_shaped(self, operation: SetShaped) -> None:
+        """Change whether the queueing disciplines of ports are left alone."""
+        switch = self.open_vswitch(operation.switch)
+        rows = switch.port_rows()
+        changes = [
+            change
+            for port in sorted(operation.gained, key=lambda port: port.number)
+            if port.device in rows
+            for change in ovsdb.shaped_operations(rows[port.device], port)
+        ]
+        if changes:
+            switch.apply(changes)
 
     def exchange_ports(self, some: Iterable[SetPorts]) -> None:
         """Change ports: in several domains at the same time, and in one transaction for each domain."""

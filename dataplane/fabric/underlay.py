@@ -48,10 +48,10 @@ class UnderlayFabric:
             own = add_address(namespaces.LOOPBACK, IPv4Interface((address, 32)))
             requests[self.plan.nodes[domain]].append(own)
         for link in self.plan.links:
-            for end in (link.a, link.b):
+            for end, way in zip((link.a, link.b), link.shaping.ways, strict=True):
                 index = self._spaces[end.netns].netlink.index_of(end.device)
                 requests[end.netns] += [set_index(index, True), add_address(index, end.address)]
-                requests[end.netns] += qdiscs(index, link.shaping) if link.shaping else []
+                requests[end.netns] += qdiscs(index, way, self.plan.mtu)
         for netns, some in requests.items():
             self._spaces[netns].netlink.run(some)
         for device in self.plan.devices:

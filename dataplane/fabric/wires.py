@@ -14,7 +14,7 @@ from dataplane.change.operations import End as Device
 from dataplane.fabric.hosts import Hosts
 from dataplane.fabric.spaces import Spaces
 from dataplane.hosts import interface
-from dataplane.netlink.overlay import move_device
+from dataplane.netlink.overlay import move_device, set_mtu
 from dataplane.netlink.route import (
     End,
     Request,
@@ -27,7 +27,7 @@ from dataplane.netlink.route import (
     set_index,
     set_link,
 )
-from dataplane.netlink.shaping import qdiscs
+from dataplane.netlink.shaping import qdiscs, reshape
 from dataplane.plan.lab import MANAGEMENT
 from dataplane.plan.pieces import DomainPlan, EndPlan, WirePlan
 from dataplane.sandbox import namespaces
@@ -81,7 +81,7 @@ class Wires:
             netlink.run(
                 add_veth(
                     self._end(wire.near, wire.mtu if wire.thick else None, up=True),
-                    self._end(wire.far, wire.mtu if wire.thick else None),
+                    self._end(wire.far, wire.far_mtu),
                 )
                 for wire in wires
             )
@@ -91,9 +91,9 @@ class Wires:
         self._notice_carriers((wire.near.netns, wire.near.device) for wire in wires)
         for wire in wires:
             # Each direction of a wire is shaped at the device where it leaves a switch or a host.
-            for end in (wire.near, wire.far) if wire.shaping else ():
+            for end, way in wire.ends if wire.shaping else ():
                 own = self._spaces[end.netns].netlink
-                own.run(qdiscs(own.index_of(end.device), wire.shaping))
+                own.run(qdiscs(own.index_of(end.device), way, wire.mtu))
 
     def _end(self, end: EndPlan, mtu: int | None, up: bool = False) -> End:
         return End(end.device, self._spaces[end.netns].fd, end.mac, mtu, up=up)
@@ -117,7 +117,14 @@ class Wires:
                 self._hosts.wire_in(host, wire)
 
     def configure(self, old: WirePlan, new: WirePlan) -> None:
-        """Change the near end's addresses, default routes or MTU in place."""
+        """Change the near end's addresses or default routes, the MTU or the shaping in place."""
+        if old.far_mtu != new.far_mtu:
+            far = self._spaces[new.far.netns].netlink
+            far.run([set_mtu(far.index_of(new.far.device), new.far_mtu)])
+        if (old.shaping, old.mtu) != (new.shaping, new.mtu):
+            for (end, way), (_, was) in zip(new.ends, old.ends, strict=True):
+                own = self._spaces[end.netns].netlink
+                own.run(reshape(own.index_of(end.device), (was, old.mtu), (way, new.mtu)))
         host = self._hosts.at(new.near.netns)
         if host is None:
             interface.reconfigure(self._spaces[new.near.netns], old, new)
@@ -132,8 +139,8 @@ class Wires:
         index = there.netlink.index_of(new.far.device)
         # A device that stays in its namespace keeps its queueing disciplines.
         comes = old.far.netns != new.far.netns
-        shaping = qdiscs(index, new.shaping) if new.shaping and comes else []
-        there.netlink.run([*shaping, set_index(index, True)])
+        shaping = qdiscs(index, new.shaping.ways[1], new.mtu) if comes else []
+        there.netlink.run([*shaping, set_mtu(index, new.far_mtu), set_index(index, True)])
         self._notice_carriers([(new.near.netns, new.near.device)])
 
     def remove(self, wire: WirePlan) -> None:

@@ -88,12 +88,26 @@ def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
     row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
     operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]
     if port.shaped:
-        # Without a QoS of type linux-noop, ovs-vswitchd removes any queueing discipline that it finds.
-        q = _uuid_name("q", port.device)
-        operations.append({"op": "insert", "table": "QoS", "uuid-name": q, "row": {"type": "linux-noop"}})
-        row["qos"] = ["named-uuid", q]
+        operations.append(_alone(port))
+        row["qos"] = ["named-uuid", operations[-1]["uuid-name"]]
     operations.append({"op": "insert", "table": "Port", "uuid-name": p, "row": row})
     return operations
+
+
+def shaped_operations(uuid: str, port: PortPlan) -> list[Operation]:
+    """Make the port with this row as ``shaped`` as the plan says."""
+    operations = [_alone(port)] if port.shaped else []
+    qos = ["named-uuid", operations[0]["uuid-name"]] if port.shaped else ["set", []]
+    where = [["_uuid", "==", ["uuid", uuid]]]
+    return [*operations, {"op": "update", "table": "Port", "where": where, "row": {"qos": qos}}]
+
+
+def _alone(port: PortPlan) -> Operation:
+    """Insert what a port refers to whose queueing disciplines are left alone.
+
+    Without a QoS of type linux-noop, ovs-vswitchd removes any queueing discipline that it finds.
+    """
+    return _insert("QoS", _uuid_name("q", port.device), {"type": "linux-noop"})
 
 
 def bridge_operations(

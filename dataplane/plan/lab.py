@@ -154,7 +154,7 @@ def plan(
         if kind == "patch":
             peers[link.a.switch, link.a.number], peers[link.b.switch, link.b.number] = b, a
         end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)
-        links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping))
+        links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping, link.mtu))
 
     gateways = {
         network.name: tuple(gateway.ip for gateway in network.gateways) for network in topology.networks

@@ -17,9 +17,8 @@ UNSHAPED = Shaping()
 SpaceKind = Literal["host", "quiet", "attached"]
 """The purposes of a network namespace: a host; a function whose kernel sends nothing of its own; a function
 with addresses in a tenant's network."""
-LINK_MTU = HOST_MTU + NSH_BYTES
-"""The MTU of a link between switches: any host's packet, and a chain's NSH. The kernel allows a VLAN tag
-(IEEE 802.1Q) in addition."""
+LINK_MTU = HOST_MTU
+"""The MTU of a link between switches for which the file has none, if that of no host is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +80,10 @@ class WirePlan:
     """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
 
     ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
-    in bytes; a ``thick`` wire has it at both ends.  ``whole``: the near end sends packets without offloads
-    (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it sends without segmentation.
+    in bytes; a ``thick`` wire has it at both ends, and another wire at the far end if it is more than
+    Ethernet's usual one.  ``shaping`` is from the near end to the far one, and back.  ``whole``: the near end
+    sends packets without offloads (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it
+    sends without segmentation.
     ``table``: what its addresses send is routed by a table of its own, with this number; 0: by the main one.
     """
 
@@ -96,6 +97,17 @@ class WirePlan:
     whole: bool = False
     largest: int = LARGEST
     table: int = 0
+
+    @property
+    def far_mtu(self) -> int:
+        """The MTU of the far end, in bytes."""
+        return self.mtu if self.thick else max(self.mtu, HOST_MTU)
+
+    @property
+    def ends(self) -> tuple[tuple[EndPlan, Shaping], tuple[EndPlan, Shaping]]:
+        """Each end, and what is done to frames that leave there."""
+        forth, back = self.shaping.ways
+        return (self.near, forth), (self.far, back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +180,13 @@ class LinkPlan:
     end_a: EndPlan
     end_b: EndPlan
     shaping: Shaping
+    mtu: int = LINK_MTU
 
     @property
     def wire(self) -> WirePlan:
-        """Its pair of devices, if it is a veth pair."""
-        return WirePlan(self.end_a, self.end_b, mtu=LINK_MTU, shaping=self.shaping, thick=True)
+        """Its pair of devices, if it is a veth pair.
+
+        They let a chain's NSH pass beside a packet. The kernel allows a VLAN tag (IEEE 802.1Q) in addition.
+        """
+        mtu = self.mtu + NSH_BYTES
+        return WirePlan(self.end_a, self.end_b, mtu=mtu, shaping=self.shaping, thick=True)

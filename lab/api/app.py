@@ -54,6 +54,7 @@ from lab.messages.lab import (
 from lab.messages.storage import GrowRequest, SnapshotRequest
 from lab.messages.trace import TraceRequest, TraceState
 from lab.messages.usage import Usage
+from lab.messages.wires import WireChange, WireRequest, WireState
 from lab.supervisor import change as supervisor_change
 from lab.supervisor import following, machine_states, machines
 from lab.supervisor.lab import Lab
@@ -134,6 +135,11 @@ def _add_looking(app: FastAPI, lab: Lab) -> None:
     def links() -> dict[str, bool]:
         """Every link's name, hosts' wires included, and whether it is up."""
         return lab.net.link_states()
+
+    @app.get("/wires", tags=["look"])
+    def wires() -> list[WireState]:
+        """Every link and host's wire: its MTU, and what it does to traffic in each direction."""
+        return lab.wires()
 
     @app.get("/functions", tags=["look"])
     def functions() -> list[FunctionState]:
@@ -258,6 +264,11 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
     def set_link(name: str, change: UpDown) -> LinkChange:
         """Cut a link or repair it."""
         return lab.set_link(name, change["up"])
+
+    @app.post("/wires/{name}", tags=["touch"], responses=_ERRORS)
+    def shape(name: str, request: WireRequest) -> WireChange:
+        """Change what a link or a host's wire does to traffic, or its MTU, while packets flow."""
+        return supervisor_change.shape(lab, name, request["values"], request.get("source", ""))
 
     @app.post("/switches/{name}", tags=["touch"], responses=_ERRORS)
     def set_switch(name: str, change: UpDown) -> LinkChange:

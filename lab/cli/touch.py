@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from itertools import takewhile
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -27,7 +28,7 @@ from lab.cli.common import (
 from lab.cli.copy import copy
 from lab.cli.say import err, out, out_json, paint
 from lab.cli.waiting import TIMEOUT, probed
-from lab.failure import Exit
+from lab.failure import Exit, unknown
 from lab.views.links import link_between
 
 
@@ -36,6 +37,15 @@ class Wanted(str, Enum):
 
     up = "up"
     down = "down"
+
+
+class OfLink(str, Enum):
+    """What to do to a link."""
+
+    up = "up"
+    down = "down"
+    set = "set"
+    show = "show"
 
 
 def exec_(
@@ -145,31 +155,73 @@ def ping(
 
 
 def link(
-    wanted: Annotated[Wanted, typer.Argument(metavar="up|down", help="down: cut it; up: repair it.")],
-    a: Annotated[
-        str,
+    wanted: Annotated[
+        OfLink,
         typer.Argument(
-            metavar="A",
-            help="A switch or host at one end, or the link's name (s1-s2, or s1-s2#2 of parallel links).",
-            autocompletion=complete_end,
+            metavar="up|down|set|show",
+            help="down: cut it; up: repair it; set: change what it does to traffic; show: tell it.",
         ),
     ],
-    b: Annotated[
-        str | None,
+    words: Annotated[
+        list[str] | None,
         typer.Argument(
-            metavar="[B]", help="The switch or host at the other end.", autocompletion=complete_end
+            metavar="[A] [B] [KEY=VALUE]...",
+            help="The switches or hosts at its ends, or its name (s1-s2, or s1-s2#2 of parallel links); for "
+            "set, keys of a topology file: bandwidth, delay, jitter, loss, reorder, duplicate, corrupt, "
+            "queue, mtu. 'none' takes an effect away.",
+            autocompletion=complete_end,
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="END", help="set: only for frames from this end.", autocompletion=complete_end
         ),
     ] = None,
     lab: Lab = None,
     json: Json = False,
 ) -> None:
-    """Cut a link, or repair it.
+    """Cut a link, repair it, or change what it does to traffic while packets flow.
 
-    Examples: sdnlab link down s1 s2, sdnlab link up s1-s2
+    Examples: sdnlab link down s1 s2, sdnlab link set s1 s2 delay=20ms loss=1%, sdnlab link show s1-s2
     """
+    from lab.cli.rendering import wires as render
+
+    given = list(words or ())
+    ends = list(takewhile(lambda word: "=" not in word, given))
+    values = given[len(ends) :]
+    if len(ends) > 2 or (not ends and wanted is not OfLink.show):
+        raise usage("name the two ends of a link, or the link", f"sdnlab link {wanted.value} s1 s2")
+    if (values or source is not None) and wanted is not OfLink.set:
+        raise usage(f"link {wanted.value} changes nothing else", "sdnlab link set s1 s2 delay=20ms")
+    if wanted is OfLink.set and not values:
+        raise usage("say what to set", "sdnlab link set s1 s2 delay=20ms loss=1%")
+    if plain := [word for word in values if "=" not in word]:
+        raise usage(f"'{plain[0]}' is not KEY=VALUE", "sdnlab link set s1 s2 delay=20ms loss=1%")
     api = client(lab)
-    name = a if b is None else link_between(api.get("/status"), api.get("/links"), a, b)
-    _change(api.post(f"/links/{quote(name, safe='')}", {"up": wanted is Wanted.up}), "link", json)
+    name = ends[0] if len(ends) == 1 else ""
+    if len(ends) == 2:
+        name = link_between(api.get("/status"), api.get("/links"), ends[0], ends[1])
+    if wanted is OfLink.show:
+        states = api.get("/wires")
+        known = [state["name"] for state in states]
+        if name and name not in known:
+            raise unknown("link", name, known)
+        shown = [state for state in states if name in ("", state["name"])]
+        out_json(shown) if json else out(render.wires(shown, paint()))
+    elif wanted is OfLink.set:
+        pairs = dict(word.split("=", 1) for word in values)
+        request = {"values": pairs} | ({"source": source} if source is not None else {})
+        answer = api.post(f"/wires/{quote(name, safe='')}", request)
+        if json:
+            out_json(answer)
+            return
+        out(render.wires([answer["wire"]], paint()))
+        for note in answer["notes"]:
+            err(f"note: {note}")
+    else:
+        up = wanted is OfLink.up
+        _change(api.post(f"/links/{quote(name, safe='')}", {"up": up}), "link", json)
 
 
 def move(

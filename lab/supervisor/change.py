@@ -9,21 +9,23 @@ before are undone.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import topologies
 from dataplane.fabric.fabric import Unchangeable
-from lab.failure import Failure, NotThere, invalid_file
+from lab.failure import Failure, NotThere, invalid_file, unknown
 from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
+from lab.messages.wires import WireChange
 from lab.packets.declared import refuse_wrong
 from lab.supervisor import by_apps, runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
 from topologies.edit import Impossible, move, switch_in
 from topologies.edit import scale as scaled
+from topologies.edit import shape as shaped
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -181,6 +183,31 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
         if new.notes:
             done["file_notes"] = list(map(str, new.notes))
         return done
+
+
+def shape(lab: Lab, wire: str, values: Mapping[str, str], source: str = "") -> WireChange:
+    """Change what a link or a host's wire does to traffic; see ``topologies.edit.shape``. Raises Failure."""
+    began = time.monotonic()
+    with lab.changing():
+        states = lab.net.link_states()
+        if wire not in states:
+            raise unknown("link", wire, sorted(states))
+        try:
+            new = shaped(lab.topology, wire, values, source)
+        except Impossible as error:
+            raise Failure(error.what, error.remedy) from None
+        runnable.machine_must_do(new, lab.net.datapath)
+        said = " ".join(f"{key}={text}" for key, text in values.items())
+        where = f" from {source}" if source else ""
+        done = _become(lab, new, False, began, f"link {wire}{where} was set to {said}")
+        costs = [change["disrupts"] for change in done["changes"] if change["disrupts"]]
+        state = next(state for state in lab.wires() if state["name"] == wire)
+    return {
+        "wire": state,
+        "changed": done["applied"],
+        "disrupts": "; ".join(costs),
+        "notes": done["notes"],
+    }
 
 
 def scale(lab: Lab, function: str, instances: int) -> Applied:

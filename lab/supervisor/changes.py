@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from controller.update.joining import joining, lesson
+from dataplane.netlink.shaping import stack
 from dataplane.plan.lab import settings_mark
 from lab.views.differences import differences, fields, some
 from lab.views.kinds import TOLD
@@ -16,6 +17,8 @@ from topologies.model.overlay import overlay
 from topologies.model.service_paths import service
 from topologies.model.storage import Volume
 from topologies.model.topology import Host, Network, Topology
+from topologies.model.wires import EFFECTS, Shaping
+from topologies.saving import quantities
 
 What = Literal["added", "changed", "removed"]
 
@@ -137,13 +140,35 @@ def _link(old: Any, new: Any) -> tuple[str, str]:
         return f"{new.a} -- {new.b}", ""
     if new is None:
         return "", "packets that are on it; the others take another way where there is one"
-    words = fields(old, new, {"a": "end", "b": "end"}) + _shaping(old, new)
-    return ", ".join(words), "it is made anew: packets that are on it"
+    words = fields(old, new, {"a": "end", "b": "end", "mtu": "MTU"}) + _shaping(old.shaping, new.shaping)
+    anew = (old.a, old.b) != (new.a, new.b) or bool(old.shaping) != bool(new.shaping)
+    waiting = "" if old.shaping == new.shaping else _waiting(old.shaping, new.shaping)
+    return ", ".join(words), "it is made anew: packets that are on it" if anew else waiting
 
 
-def _shaping(old: Any, new: Any) -> list[str]:
-    names = {"bandwidth": "bandwidth (bit/s)", "delay": "delay (µs)", "loss": "loss"}
-    return fields(old.shaping, new.shaping, names)
+def _shaping(old: Shaping, new: Shaping) -> list[str]:
+    """What changes about a wire: in both directions, or in each."""
+    before, after = ([quantities.effects(way) for way in shaping.ways] for shaping in (old, new))
+    both = [
+        {word: (was.get(word), now.get(word)) for word in EFFECTS}
+        for was, now in zip(before, after, strict=True)
+    ]
+    if both[0] == both[1]:
+        return differences(both[0])
+    return [
+        f"{word} {where}"
+        for values, where in zip(both, ("(from its first end)", "(back)"), strict=True)
+        for word in differences(values)
+    ]
+
+
+def _waiting(old: Shaping, new: Shaping) -> str:
+    """What a wire loses that gets other queueing disciplines."""
+    for was, now in zip(old.ways, new.ways, strict=True):
+        kinds = [[discipline.kind for discipline in stack(way)] for way in (was, now)]
+        if kinds[0] and kinds[0] != kinds[1]:
+            return "packets that wait for it"
+    return ""
 
 
 def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
@@ -161,15 +186,17 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "allow_spoofing": "allow-spoofing",
         "serves": "serves",
     }
-    words = fields(old, new, names) + _shaping(old, new) + _nature(old, new)
+    words = fields(old, new, names) + _shaping(old.shaping, new.shaping) + _nature(old, new)
     if renewed(old, new):
         disrupts = "it is made anew: what runs in it ends"
-    elif (old.mac, old.shaping) != (new.mac, new.shaping):
+    elif old.mac != new.mac:
         disrupts = "its interface is made anew: a moment of its traffic"
     elif (old.network, old.ipv4, old.ipv6) != (new.network, new.ipv4, new.ipv6):
         disrupts = "connections with its old addresses"
     elif old.port != new.port:
         disrupts = "it moves: a few of its packets"
+    elif old.shaping != new.shaping and _waiting(old.shaping, new.shaping):
+        disrupts = _waiting(old.shaping, new.shaping)
     elif set(old.serves) - set(new.serves):
         disrupts = "connections to its servers that end"
     else:

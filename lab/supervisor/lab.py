@@ -36,6 +36,7 @@ from lab.messages.lab import (
     Status,
 )
 from lab.messages.usage import Usage
+from lab.messages.wires import WireState
 from lab.probe.loop import Told
 from lab.supervisor import bridges
 from lab.supervisor.capture import Captures
@@ -56,6 +57,7 @@ from lab.supervisor.status import host_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
 from lab.supervisor.volumes import Volumes
 from lab.views import overlay, services, tables
+from lab.views.wires import wires
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -191,6 +193,10 @@ class Lab:
             }
             for finding in findings
         ]
+
+    def wires(self) -> list[WireState]:
+        """Every link and host's wire, and what it does to traffic."""
+        return list(wires(self.topology, self.net.plan, self.net.link_states()))
 
     def set_link(self, name: str, up: bool) -> LinkChange:
         """Repair or cut a link between switches, or a host's wire. Raises NotThere for an unknown link."""

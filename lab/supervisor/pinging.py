@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from dataplane.fabric.fabric import Fabric
+from dataplane.hosts.drivers import driver
 from dataplane.netlink import neighbours
 from dataplane.plan.wiring import wire_name
 from lab.failure import Exit, Failure, unknown
@@ -20,7 +21,7 @@ from linux.held_up import HeldUp
 from topologies.model.parts import part_of, parts_now
 from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
-from topologies.model.topology import Topology
+from topologies.model.topology import Host, Topology
 
 APP_PATIENCE = 3.0
 """Seconds for answers where users' apps control switches: each pair's first packets go through a program."""
@@ -84,13 +85,19 @@ def send(
         with contextlib.suppress(OSError):
             visiting(net.space_fd(seen.netns), partial(neighbours.forget, seen.device, address))
 
+    def present(host: Host) -> Host:
+        """The host with the MAC address that its interface has: one that may send from any can change it."""
+        if not host.allow_spoofing or net.seen_at(host.name).mac is None:
+            return host
+        with open_at(host.name) as interface:
+            return host.model_copy(update={"mac": interface.getsockname()[4].hex(":")})
+
     if timeout is None and topology.applications:
         timeout = APP_PATIENCE
-    switching = [pid for (_, program), (pid, _) in net.daemon_sockets().items() if program == "ovs-vswitchd"]
-    held = HeldUp(switching)
+    held = HeldUp(_on_the_way(net))
     try:
         return probe(
-            topology.hosts,
+            [present(host) for host in topology.hosts],
             open_at,
             pairs,
             timeout,
@@ -115,3 +122,10 @@ def _parts_now(net: Fabric, topology: Topology) -> dict[str, int]:
     down = {name for name, up in net.link_states().items() if not up}
     wires = {host.name: wire_name(host.name, host.port.switch) for host in topology.hosts}
     return parts_now(topology, down, {host for host, wire in wires.items() if wire in down})
+
+
+def _on_the_way(net: Fabric) -> list[int]:
+    """The processes that carry and answer frames: switches, and hosts that are a process, as machines are."""
+    switching = [pid for (_, program), (pid, _) in net.daemon_sockets().items() if program == "ovs-vswitchd"]
+    hosts = [driver(net.host_plan(host).kind).state(place).get("pid") for host, place in net.places().items()]
+    return [*switching, *(pid for pid in hosts if isinstance(pid, int))]

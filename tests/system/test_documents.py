@@ -62,6 +62,16 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec pc -- ping -c 2 server": (0, "2 received"),
         "sdnlab exec server -- ping -c 1 -W 1 203.0.113.1": (1, "0 received"),
     },
+    "wires": {
+        "sdnlab link show": (0, r"(?s)s1:2 -> s2:2 .*10mbit.*s2:2 -> s1:2 .*50mbit"),
+        "sdnlab exec home -- iperf3 -c server -t 2 #1": (0, r"\b(?:[789]|10)\.\d+ Mbits/sec.*receiver"),
+        "sdnlab exec home -- iperf3 -c server -t 2 -R": (0, r"\b(?:4\d|50)\.\d+ Mbits/sec.*receiver"),
+        "sdnlab exec home -- ping -c 2 -M do -s 8972 server": (0, "2 received"),
+        "sdnlab link set s1 s2 bandwidth=20mbit --from s1": (0, "bandwidth 20mbit"),
+        "sdnlab exec home -- iperf3 -c server -t 2 #2": (0, r"\b(?:1[5-9]|20)\.\d+ Mbits/sec.*receiver"),
+        "sdnlab link set s1 s2 bandwidth=none queue=none": (0, "patch"),
+        "sdnlab apply topologies/wires.yaml": (0, "bandwidth none -> 10mbit"),
+    },
     "rate-limiter": {
         "sdnlab exec source -- iperf3 -c sink -t 2 #1": (0, r"\b(?:[89]|1[0-2])\.\d+ Mbits/sec.*receiver"),
         "sdnlab exec source -- ping -c 3 sink": (0, "3 received"),

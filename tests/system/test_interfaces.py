@@ -90,3 +90,20 @@ def test_a_container_has_several_interfaces(tmp_path: Path) -> None:
     with running(written(tmp_path, kind="container")) as line:
         assert "all 22 of 22 reached" in line("ping").stdout
         assert "wan" in line("exec", "h2", "--", "ls", "/sys/class/net").stdout
+
+
+def test_a_host_that_may_send_from_any_source_changes_its_mac_address(tmp_path: Path) -> None:
+    file = tmp_path / "changing.yaml"
+    file.write_text(
+        "name: changing\nswitches: [s1]\nhosts: {h1: {switch: s1, allow-spoofing: true}, h2: s1}\n"
+    )
+    with running(file) as line:
+        assert "all 4 of 4 reached" in line("ping").stdout  # they know the old one
+        line("exec", "h1", "--", "ip", "link", "set", "dev", "h1-eth0", "address", "02:cc:00:00:00:05")
+        line("exec", "h1", "--", "ping", "-c", "3", "-i", "0.2", "-W", "5", "h2")  # it asks, and is learned
+        for family in ("-4", "-6"):
+            line("exec", "h2", "--", "ping", family, "-c", "1", "-W", "5", "h1")
+        assert "all 4 of 4 reached" in line("ping").stdout
+        line("exec", "h1", "--", "ip", "address", "add", "192.168.7.1/24", "dev", "h1-eth0")
+        line("exec", "h1", "--", "ping", "-c", "1", "-W", "1", "192.168.7.2", code=1)
+        assert "192.168.7.1 is outside the subnets of network lan" in line("events").stdout

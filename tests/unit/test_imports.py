@@ -124,7 +124,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "lab.cli.service": (COMMAND, ("lab.start.preparing",)),
     "lab.cli.starting": (COMMAND, ("lab.start.launch", "lab.start.order")),
-    "lab.cli.touch": (COMMAND, ("lab.cli.rendering.lab", "lab.access.client", "lab.cli.enter")),
+    "lab.cli.touch": (COMMAND, ("lab.cli.rendering", "lab.access.client", "lab.cli.enter")),
     "lab.cli.enter": (COMMAND, ("lab.cli", "lab.cli.shell")),
     "lab.cli.trace": (COMMAND, ("controller", "lab.cli", "lab.tracing.asking", "lab.views.trace")),
     "lab.tracing.asking": (OPTIONAL, ("controller.simulate.decode", "lab.packets")),

@@ -10,6 +10,9 @@ from topologies.model.hosts import Host, NamespaceHost
 from topologies.model.places import Entity, EntityKind
 from topologies.model.storage import adapter_of
 from topologies.model.topology import Topology
+from topologies.model.wires import Shaping
+
+_MORE = "jitter, reorder, duplicate, corrupt, queue, or what differs between its directions"
 
 
 class Written(NamedTuple):
@@ -93,6 +96,27 @@ def _links(topology: Topology) -> Iterator[Loss]:
             yield Loss("link", link.name, "its bandwidth, delay or loss")
 
 
+def _more_effects(topology: Topology) -> Iterator[Loss]:
+    for link in topology.links:
+        if _does_more(link.shaping):
+            yield Loss("link", link.name, _MORE)
+    for host in topology.hosts:
+        if _does_more(host.shaping):
+            yield Loss("host", host.name, f"of its wire: {_MORE}")
+
+
+def _does_more(shaping: Shaping) -> bool:
+    """Whether a wire does more than to limit the bandwidth, to delay and to lose, the same both ways."""
+    plain = Shaping(bandwidth=shaping.bandwidth, delay=shaping.delay, loss=shaping.loss)
+    return shaping != plain
+
+
+def _mtus(topology: Topology) -> Iterator[Loss]:
+    for link in topology.links:
+        if link.mtu != 1500:
+            yield Loss("link", link.name, f"its MTU {link.mtu}")
+
+
 def _checks(topology: Topology) -> Iterator[Loss]:
     for check in topology.checks:
         yield Loss("check", check.name, "a check")
@@ -110,6 +134,9 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "routers": _routers,
     "links": _links,
     "wires": _hosts("bandwidth, delay or loss of its wire", lambda host: host.shaping),
+    "effects": _more_effects,
+    "link MTUs": _mtus,
+    "MTUs": _hosts("its MTU", lambda host: host.mtu != 1500),
     "kinds": _hosts("that it is no network namespace", lambda host: host.kind != NAMESPACE),
     "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
     "interfaces": _interfaces,

@@ -64,7 +64,7 @@ def _wires(topology: Topology) -> Iterator[str]:
 
 
 def _wire(a: str, b: str, shaping: Shaping) -> str:
-    label = " ".join(quantities.shaping(shaping).values())
+    label = " ".join(quantities.effects(shaping.forth).values())
     return f"  {_ident(a)} ---" + (f'|"{label}"| ' if label else " ") + _ident(b)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from topologies.model import overlay
+from topologies.model.wires import EFFECTS
 
 if TYPE_CHECKING:
     from networkx import MultiGraph
@@ -21,8 +22,9 @@ def graph(topology: Topology) -> MultiGraph[str]:
     A node's ``kind`` is ``switch``, ``vtep`` (the tunnel switch of a domain), ``router`` (of the underlay),
     ``host`` or ``function`` (an instance at a switch). An edge's ``kind`` is ``link``, ``wire`` (from a host
     or a function to its switch), ``uplink`` (from a switch to its domain's tunnel switch, one for each
-    network) or ``underlay``. Wires that shape traffic have ``bandwidth`` (bit/s), ``delay`` (microseconds)
-    and ``loss`` (a fraction). An attribute that does not apply is left out.
+    network) or ``underlay``. Wires that shape traffic have ``bandwidth`` (bit/s), ``delay`` and ``jitter``
+    (microseconds), ``loss``, ``reorder``, ``duplicate`` and ``corrupt`` (fractions), as they are from the
+    first end on. An attribute that does not apply is left out.
     """
     import networkx
 
@@ -61,7 +63,7 @@ def _join(result: MultiGraph[str], a: str, b: str, name: str, kind: str, more: d
 
 
 def _shape(shaping: Shaping) -> dict[str, int | float]:
-    values = {"bandwidth": shaping.bandwidth, "delay": shaping.delay, "loss": shaping.loss}
+    values = {name: getattr(shaping, name) for name in EFFECTS if name != "queue"}
     return {name: value for name, value in values.items() if value}
 
 

@@ -25,20 +25,7 @@ from topologies.model.choices import CONTAINER, NAMESPACE, VM
 from topologies.model.in_json import Converted
 from topologies.model.storage import Mount
 from topologies.model.values import Frozen, Port
-
-
-class Shaping(Frozen):
-    """What a wire does to traffic in each direction; None means nothing.
-
-    ``bandwidth`` in bit/s, ``delay`` one-way in microseconds, ``loss`` as a fraction 0..1.
-    """
-
-    bandwidth: int | None = None
-    delay: int | None = None
-    loss: float | None = None
-
-    def __bool__(self) -> bool:
-        return self.bandwidth is not None or bool(self.delay) or bool(self.loss)
+from topologies.model.wires import Shaping as Shaping
 
 
 class Server(Frozen):

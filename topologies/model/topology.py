@@ -56,11 +56,15 @@ class Switch(Frozen):
 
 
 class Link(Frozen):
-    """A wire between two switches. ``name`` is unique: ``s1-s2``; a second one is ``s1-s2#2``."""
+    """A wire between two switches. ``name`` is unique: ``s1-s2``; a second one is ``s1-s2#2``.
+
+    ``mtu``: the largest IP packet that it carries, in bytes.
+    """
 
     name: str
     a: Port
     b: Port
+    mtu: int = 1500
     shaping: Shaping = Shaping()
 
 

@@ -20,6 +20,7 @@ from topologies.resolve import (
     host_settings,
     hosts,
     interfaces,
+    mtus,
     name_rules,
     networks,
     places,
@@ -33,6 +34,7 @@ from topologies.resolve import (
 )
 from topologies.resolve.draft import Draft, begin, in_order
 from topologies.resolve.port_numbers import Key, Plugs, Ports, keep
+from topologies.resolve.shaping import check_shaping, shaping
 from topologies.syntax import units
 from topologies.syntax.problem import Problems, Report
 from topologies.syntax.specification import File, UnderlaySpec
@@ -91,6 +93,12 @@ def plug_in(draft: Draft) -> Draft:
     ports = Ports(draft.switch_specs, draft.port_owners, report)
     attached = wires.attachments(draft.host_specs, ports, report)
     ends = wires.link_ends(draft.links, ports, report)
+    for name, end in attached.items():
+        check_shaping(("hosts", name), draft.host_specs[name], (name, end.switch), report)
+    for index, link in draft.links:
+        if index in ends:
+            a, b = ends[index]
+            check_shaping(("links", index), link, (a.switch, b.switch), report)
     membership = {
         name: networks.network_of(name, host, draft.networks, report)
         for name, host in draft.host_specs.items()
@@ -223,7 +231,9 @@ def join_domains(draft: Draft) -> Draft:
         return draft
     report = draft.problems.report()
     underlay.check_ports(draft.spec, draft.switches, draft.networks, report)
-    resolved = underlay.resolve(draft.underlay_spec, draft.spec, draft.domains, draft.kept.underlay, report)
+    most = mtus.largest(draft.host_specs)
+    known = draft.kept.underlay
+    resolved = underlay.resolve(draft.underlay_spec, draft.spec, draft.domains, known, report, most)
     _check_link_names(resolved.links, draft.link_ports, draft.host_ports, report)
     tunnels = underlay.tunnel_switches(draft.domains, draft.switches, draft.kept.dpids, report)
     problems = draft.problems.and_those_of(report)
@@ -260,12 +270,15 @@ def _finished(draft: Draft) -> Topology:
     if report.problems:
         draft.problems.and_those_of(report).check()
     topology = _topology(draft, underlay.HOST_MTU)
+    report = draft.problems.report()
     if draft.underlay is not None:
-        report = draft.problems.report()
         mtu = underlay.host_mtu(draft.underlay, transit_overhead(topology))
         underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
         draft.problems.and_those_of(report).check()
         topology = topology if mtu == underlay.HOST_MTU else _topology(draft, mtu)
+    mtus.check(topology, draft.host_specs, draft.links, draft.link_names, report)
+    if report.problems:
+        draft.problems.and_those_of(report).check()
     if draft.spec.checks is not None:
         report = draft.problems.report()
         topology = topology.model_copy(update={"checks": checks.checks(draft.spec, topology, report)})
@@ -276,8 +289,10 @@ def _finished(draft: Draft) -> Topology:
 
 
 def _topology(draft: Draft, mtu: int) -> Topology:
-    """The topology as far as the draft has it. ``mtu``: that of hosts' interfaces, in bytes."""
+    """The topology as far as the draft has it. ``mtu``: that of hosts for which the file has none, in
+    bytes."""
     specs = dict(draft.links)
+    most = mtus.largest(draft.host_specs)
     return Topology(
         name=draft.spec.name or _name_of(draft.problems.file),
         description=draft.spec.description or "",
@@ -287,7 +302,13 @@ def _topology(draft: Draft, mtu: int) -> Topology:
             sorted((*draft.switches, *draft.tunnel_switches), key=lambda switch: names.natural(switch.name))
         ),
         links=tuple(
-            Link(name=name, a=a, b=b, shaping=wires.shaping(specs[draft.link_names[name]]))
+            Link(
+                name=name,
+                a=a,
+                b=b,
+                mtu=specs[draft.link_names[name]].mtu or most,
+                shaping=shaping(specs[draft.link_names[name]], a.switch, b.switch),
+            )
             for name, (a, b) in sorted(draft.link_ports.items(), key=lambda item: names.natural(item[0]))
         ),
         hosts=tuple(
@@ -299,9 +320,9 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 mac=draft.macs[name],
                 ipv4=draft.ipv4.get(name),
                 ipv6=draft.ipv6.get(name),
-                mtu=mtu,
+                mtu=host.mtu or mtu,
                 allow_spoofing=bool(host.allow_spoofing),
-                shaping=wires.shaping(host),
+                shaping=shaping(host, name, draft.host_ports[name].switch),
                 serves=draft.served[name],
                 kind=host.kind or NAMESPACE,
                 own=draft.own[name],

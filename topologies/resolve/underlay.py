@@ -19,6 +19,8 @@ from topologies.model.overlay import (
 )
 from topologies.model.topology import Domain, Shaping, Switch, Underlay, UnderlayEnd, UnderlayLink, Vtep
 from topologies.resolve import allocate
+from topologies.resolve.shaping import check_shaping
+from topologies.resolve.shaping import shaping as shaping_of
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import MANAGEMENT, File, UnderlayLinkSpec, UnderlaySpec
 from topologies.syntax.units import End
@@ -88,10 +90,16 @@ def subnet_of(spec: UnderlaySpec) -> IPv4Network:
 
 
 def resolve(
-    spec: UnderlaySpec, file: File, domains: Sequence[Domain], running: Underlay | None, report: Report
+    spec: UnderlaySpec,
+    file: File,
+    domains: Sequence[Domain],
+    running: Underlay | None,
+    report: Report,
+    largest: int = HOST_MTU,
 ) -> Underlay:
     """The underlay; with problems, parts of it may be missing. ``running``: the underlay of the running lab,
-    whose addresses stay."""
+    whose addresses stay. ``largest``: the MTU of hosts that must fit into tunnels, in bytes, unless the file
+    has one for the underlay."""
     known = [domain.name for domain in domains]
     routers = _routers(spec, known, file, report)
     subnet = subnet_of(spec)
@@ -127,7 +135,7 @@ def resolve(
         tunnels = running.tunnels  # decided when the lab started
     return Underlay(
         subnet=subnet,
-        mtu=spec.mtu or MTU,
+        mtu=spec.mtu or max(MTU, largest + MTU - HOST_MTU),
         tunnels=cast(Literal["auto", "kernel", "ovs"], tunnels),
         routers=tuple(routers),
         links=tuple(sorted(links, key=lambda link: names.natural(link.name))),
@@ -212,8 +220,8 @@ def _wires(
         ends = _ends(index, link, nodes, report)
         good = good and ends is not None
         if ends is not None:
-            shaping = Shaping(bandwidth=link.bandwidth, delay=link.delay or None, loss=link.loss or None)
-            wires.append((*ends, shaping))
+            check_shaping(("underlay", "links", index), link, ends, report)
+            wires.append((*ends, shaping_of(link, *ends)))
     if good and not report.is_broken(("underlay", "links")):
         _check_connected(wires, domains, report)
     return sorted(wires, key=lambda wire: (names.natural(wire[0]), names.natural(wire[1])))

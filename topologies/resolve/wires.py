@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from topologies.model import names
-from topologies.model.topology import Shaping
 from topologies.resolve.port_numbers import Ports
 from topologies.syntax import units
-from topologies.syntax.fields import Shaped
 from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import LinkSpec
@@ -69,8 +67,3 @@ def named(
             name += f"#{counts[name]}"
         by_name[name] = index
     return by_name
-
-
-def shaping(spec: Shaped) -> Shaping:
-    # a delay or loss of 0 becomes None, so that equal wires have equal values
-    return Shaping(bandwidth=spec.bandwidth, delay=spec.delay or None, loss=spec.loss or None)

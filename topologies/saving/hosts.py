@@ -23,13 +23,16 @@ Tree = dict[str, Any]
 H = TypeVar("H", bound=Host)
 
 
-def host(entry: Host, further: Sequence[Host], several_networks: bool) -> Tree:
-    """The keys of a host; ``further``: its interfaces after the first one. Raises Unwritable for a kind with
-    settings that ``WRITERS`` does not know."""
+def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
+    """The keys of a host; ``further``: its interfaces after the first one. ``usual_mtu``: that of hosts for
+    which the file has none.
+
+    Raises Unwritable for a kind with settings that ``WRITERS`` does not know.
+    """
     if entry.device or further:
-        tree = _interfaces([entry, *further], several_networks)
+        tree = _interfaces([entry, *further], several_networks, usual_mtu)
     else:
-        tree = _interface(entry, several_networks)
+        tree = _interface(entry, several_networks, usual_mtu)
     if entry.serves:
         tree["serves"] = [str(server) for server in entry.serves]
     if entry.kind != NAMESPACE:
@@ -44,14 +47,14 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool) -> Tree:
     return tree
 
 
-def _interfaces(some: Sequence[Host], several_networks: bool) -> Tree:
-    written = {entry.device: _interface(entry, several_networks) for entry in some}
+def _interfaces(some: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
+    written = {entry.device: _interface(entry, several_networks, usual_mtu) for entry in some}
     if "" not in written:
         return {"interfaces": written}
-    return {"interfaces": [_interface(entry, several_networks) for entry in some]}
+    return {"interfaces": [_interface(entry, several_networks, usual_mtu) for entry in some]}
 
 
-def _interface(entry: Host, several_networks: bool) -> Tree:
+def _interface(entry: Host, several_networks: bool, usual_mtu: int) -> Tree:
     """The keys of an interface."""
     tree: Tree = {"switch": quantities.end(entry.port)}
     if several_networks:
@@ -63,7 +66,9 @@ def _interface(entry: Host, several_networks: bool) -> Tree:
     tree["mac"] = entry.mac
     if entry.allow_spoofing:
         tree["allow-spoofing"] = True
-    return tree | quantities.shaping(entry.shaping)
+    if entry.mtu != usual_mtu:
+        tree["mtu"] = entry.mtu
+    return tree | quantities.shaping(entry.shaping, entry.name, entry.port.switch)
 
 
 def _own(own: OwnThings) -> Tree:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
+from typing import Any
 
 from topologies.model.functions import PortRanges, Prefixes
-from topologies.model.hosts import Shaping
 from topologies.model.values import Port
+from topologies.model.wires import Queue, Shaping
 
 _DECIMAL = ((10**9, "gbit"), (10**6, "mbit"), (1000, "kbit"), (1, "bit"))
 _BINARY = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
@@ -45,15 +47,39 @@ def interval(micros: int) -> str:
     return f"{(Decimal(micros) / 1000).normalize():f}ms"
 
 
-def shaping(shaped: Shaping) -> dict[str, str]:
-    """The keys of a wire that is shaped."""
-    keys = {}
-    if shaped.bandwidth is not None:
-        keys["bandwidth"] = bandwidth(shaped.bandwidth)
-    if shaped.delay is not None:
-        keys["delay"] = delay(shaped.delay)
-    if shaped.loss is not None:
-        keys["loss"] = loss(shaped.loss)
+def queue(waiting: Queue) -> str:
+    """``100packets``, ``64000B``, ``50ms``."""
+    if waiting.unit == "us":
+        return delay(waiting.amount)
+    return f"{waiting.amount}{'packets' if waiting.unit == 'packets' else 'B'}"
+
+
+_EFFECTS: dict[str, Callable[[Any], str]] = {
+    "bandwidth": bandwidth,
+    "delay": delay,
+    "jitter": delay,
+    "loss": loss,
+    "reorder": loss,
+    "duplicate": loss,
+    "corrupt": loss,
+    "queue": queue,
+}
+
+
+def effects(way: Shaping) -> dict[str, str]:
+    """What a wire does in one direction, by the keys of a file."""
+    values = {name: getattr(way, name) for name in _EFFECTS}
+    return {name: _EFFECTS[name](value) for name, value in values.items() if value is not None}
+
+
+def shaping(shaped: Shaping, a: str, b: str) -> dict[str, Any]:
+    """The keys of a wire that is shaped. ``a``, ``b``: the names at its ends; ``a`` is a host or the first
+    end."""
+    forth, back = (effects(way) for way in shaped.ways)
+    keys: dict[str, Any] = {name: text for name, text in forth.items() if back.get(name) == text}
+    ways = {end: {k: v for k, v in way.items() if k not in keys} for end, way in ((a, forth), (b, back))}
+    if different := {end: way for end, way in ways.items() if way}:
+        keys["from"] = different
     return keys
 
 

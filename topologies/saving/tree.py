@@ -9,8 +9,10 @@ from typing import Any
 
 from topologies.model.applications import Application
 from topologies.model.choices import SDNLAB
+from topologies.model.needs_overlay import transit_overhead
 from topologies.model.storage import Storage, adapter_of
 from topologies.model.topology import Link, Network, Switch, Topology, Underlay, UnderlayLink
+from topologies.resolve.underlay import HOST_MTU, host_mtu
 from topologies.saving import quantities
 from topologies.saving.checks import checks
 from topologies.saving.functions import chain, function
@@ -26,6 +28,10 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     controllers = {domain.name: domain.controller for domain in topology.domains}
     adapters = {adapter_of(volume.host) for volume in topology.storage.used}
     wording, further = topology.wording, topology.further
+    usual = HOST_MTU
+    if topology.underlay is not None:
+        usual = host_mtu(topology.underlay, transit_overhead(topology))
+    most = max([HOST_MTU, *(entry.mtu for entry in topology.hosts)])
     tree: Tree = {
         "name": topology.name,
         "description": topology.description,
@@ -38,11 +44,11 @@ def whole(topology: Topology, folder: str = "") -> Tree:
             if switch.role == "switch"
         },
         "hosts": {
-            entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1)
+            entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1, usual)
             for entry in topology.nodes
             if entry.name not in adapters
         },
-        "links": [_link(link) for link in topology.links],
+        "links": [_link(link, most) for link in topology.links],
         "routers": {router.name: list(router.networks) for router in topology.routers},
         "groups": {name: list(texts) for name, texts in wording.groups.items()},
         "functions": {entry.name: function(entry, folder, wording) for entry in topology.functions},
@@ -127,10 +133,12 @@ def _switch(switch: Switch, several: bool, usual: str) -> Tree:
     return tree
 
 
-def _link(link: Link) -> Any:
+def _link(link: Link, usual: int) -> Any:
+    """``usual``: the MTU of links for which the file has none."""
     a, b = quantities.end(link.a), quantities.end(link.b)
-    shaped = quantities.shaping(link.shaping)
-    return {"ends": [a, b], **shaped} if shaped else f"{a} -- {b}"
+    more = quantities.shaping(link.shaping, link.a.switch, link.b.switch)
+    more |= {"mtu": link.mtu} if link.mtu != usual else {}
+    return {"ends": [a, b], **more} if more else f"{a} -- {b}"
 
 
 def _storage(storage: Storage) -> Tree:
@@ -161,5 +169,5 @@ def _underlay(underlay: Underlay) -> Tree:
 
 
 def _wire(link: UnderlayLink) -> Any:
-    shaped = quantities.shaping(link.shaping)
+    shaped = quantities.shaping(link.shaping, link.a.node, link.b.node)
     return {"ends": [link.a.node, link.b.node], **shaped} if shaped else f"{link.a.node} -- {link.b.node}"

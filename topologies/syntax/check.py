@@ -26,6 +26,7 @@ _FORMS = {
     "hosts": "a mapping like h1: s1 or h1: {switch: s1}",
     "links": "a list like [s1 -- s2, s2 -- s3]",
     "serves": "a list like [http, echo:7007]",
+    "from": "a mapping like {s2: {bandwidth: 10mbit}}",
     "ends": "a list of two switches, like [s1, s2:3]",
     "routers": "a mapping like r: [web, db]",
     **shorthand.FORMS,
@@ -204,12 +205,14 @@ def _report(detail: ErrorDetails, data: Any, report: Report) -> None:
     else:
         section = str(last) if isinstance(last, str) and last in _FORMS else str(path[0])
         allowed = _FORMS.get(section, "")
-        if kind == "model_type" and path[0] != "links":
+        if kind == "model_type" and (path[0] != "links" or len(path) > 2):
             allowed = (
                 "a mapping with " + ", ".join(specification.keys_at(path))
                 if specification.keys_at(path)
                 else "an empty mapping"
             )
+        elif "from" in path[1:-1]:
+            allowed = "a mapping with " + ", ".join(specification.keys_at(path))
         elif path[0] == "links" and len(path) == 2:
             allowed = _LINK
         elif path[:2] == ("underlay", "links"):

@@ -11,6 +11,7 @@ from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from topologies.model import choices, names
 from topologies.model.values import MAX_VNI
+from topologies.model.wires import Queue
 from topologies.syntax import service_units, units
 
 JsonSchema = dict[str, Any]
@@ -93,17 +94,28 @@ Delay = Annotated[
         {"anyOf": [TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?(us|µs|μs|ms|s)$|^0$"}, {"const": 0}]},
     ),
 ]
-Loss = Annotated[
-    float,
+_SHARE: JsonSchema = {
+    "anyOf": [
+        TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?%$|^0(\.[0-9]+)?$"},
+        {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+    ]
+}
+Loss = Annotated[float, Parsed(units.loss, "a loss like 1%", _SHARE)]
+Share = Annotated[float, Parsed(units.loss, "a share of frames like 1%", _SHARE)]
+Waiting = Annotated[
+    Queue,
+    matching(
+        units.queue,
+        "a queue like 100packets, 64kB or 50ms",
+        r"^[0-9]+(\.[0-9]+)? ?(p|packets?|B|[kK]B|KiB|MB|MiB|GB|GiB|us|µs|μs|ms|s)$",
+    ),
+]
+WireMtu = Annotated[
+    int,
     Parsed(
-        units.loss,
-        "a loss like 1%",
-        {
-            "anyOf": [
-                TEXT | {"pattern": r"^[0-9]+(\.[0-9]+)? ?%$|^0(\.[0-9]+)?$"},
-                {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
-            ]
-        },
+        units.wire_mtu,
+        "an MTU",
+        {"type": "integer", "minimum": units.LEAST_WIRE_MTU, "maximum": units.MOST_WIRE_MTU},
     ),
 ]
 Dpid = Annotated[int, Parsed(units.dpid, "a datapath id like 7 or 0x7", {"type": ["integer", "string"]})]
@@ -136,11 +148,41 @@ class Spec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
 
 
-class Shaped(Spec):
-    """What a wire does to traffic, in each direction."""
+class Direction(Spec):
+    """What a wire does to traffic in one direction."""
 
     bandwidth: Bandwidth | None = Field(
         None, description="Bits per second, with a unit.", examples=["100mbit", "1gbit", "10M"]
     )
     delay: Delay | None = Field(None, description="One-way delay, with a unit.", examples=["5ms", "200us"])
+    jitter: Delay | None = Field(
+        None, description="How much more or less the delay may be, with a unit.", examples=["1ms"]
+    )
     loss: Loss | None = Field(None, description="Share of the frames that are lost.", examples=["1%", 0.01])
+    reorder: Share | None = Field(
+        None,
+        description="Share of the frames that are not delayed, and so overtake others.",
+        examples=["1%"],
+    )
+    duplicate: Share | None = Field(
+        None, description="Share of the frames that arrive twice.", examples=["0.1%"]
+    )
+    corrupt: Share | None = Field(
+        None, description="Share of the frames with one wrong bit.", examples=["0.1%"]
+    )
+    queue: Waiting | None = Field(
+        None,
+        description="How much may wait for the bandwidth: packets, bytes or time; 50ms when left out.",
+        examples=["100packets", "64kB", "20ms"],
+    )
+
+
+class Shaped(Direction):
+    """What a wire does to traffic, in both directions; ``from`` has what is different in one of them."""
+
+    from_: dict[str, Direction] | None = Field(
+        None,
+        alias="from",
+        description="What is different for frames from one end: its name, and keys of the wire.",
+        examples=[{"s2": {"bandwidth": "10mbit"}}],
+    )

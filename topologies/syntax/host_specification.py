@@ -28,6 +28,7 @@ from topologies.syntax.fields import (
     Spec,
     Switched,
     Text,
+    WireMtu,
     matching,
 )
 from topologies.syntax.service_units import choice, whole
@@ -111,6 +112,12 @@ class InterfaceSpec(Shaped):
     ipv6: Ipv6 | None = Field(None, description="IPv6 address; chosen when left out.", examples=["fd00::5"])
     mac: Mac | None = Field(
         None, description="MAC address; chosen when left out.", examples=["02:00:00:00:00:05"]
+    )
+    mtu: WireMtu | None = Field(
+        None,
+        description="The largest IP packet on its wire, in bytes; 1500 when left out, or what fits into "
+        "tunnels.",
+        examples=[9000],
     )
     allow_spoofing: Switched | None = Field(
         None,

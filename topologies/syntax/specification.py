@@ -18,6 +18,7 @@ from topologies.syntax.fields import (
     NULL,
     TEXT,
     Controller,
+    Direction,
     Dpid,
     End,
     Ipv4,
@@ -33,6 +34,7 @@ from topologies.syntax.fields import (
     Text,
     Tunnels,
     Vni,
+    WireMtu,
 )
 from topologies.syntax.host_specification import HostSpec, host_keys, keys_inside_host
 from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside, kind_keys
@@ -105,6 +107,11 @@ class LinkSpec(Shaped):
         description="The two switches, with port numbers if you need certain ones.",
         examples=[["s1", "s2:3"]],
         json_schema_extra={"minItems": 2, "maxItems": 2},
+    )
+    mtu: WireMtu | None = Field(
+        None,
+        description="The largest IP packet that it carries, in bytes; that of any host when left out.",
+        examples=[9000],
     )
 
 
@@ -236,6 +243,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
         return list(File.model_fields)
     if path == ("underlay",):
         return list(UnderlaySpec.model_fields)
+    if len(path) > 3 and path[-2] == "from" and path[0] in ("links", "hosts", "underlay"):
+        return list(Direction.model_fields)
     entry = _ENTRIES.get(str(path[0])) if len(path) == 2 else None
     if path[:2] == ("underlay", "links") and len(path) == 3:
         entry = UnderlayLinkSpec

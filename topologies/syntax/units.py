@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip
 from typing import NamedTuple
 
 from topologies.model.values import MAX_VNI
+from topologies.model.wires import Queue
 from topologies.syntax.problem import shown
 
 MAX_PORT = 65279  # OpenFlow 1.0's OFPP_MAX is 0xff00; Open vSwitch keeps to it in every version
@@ -48,6 +49,17 @@ _BANDWIDTH_UNIT = re.compile(r"([kmgt]?)(?:bit|bits|bit/s|bits/s|bps|b/s|b)|([km
 _DELAY = {"us": 1, "µs": 1, "μs": 1, "ms": 1000, "s": 1000_000}
 _BANDWIDTHS = "1kbit to 1tbit, written like 100mbit, 1gbit or 10M (bits per second)"
 _DELAYS = "0 to 60s, written like 5ms or 200us (whole microseconds)"
+_BYTES = {
+    "B": 1,
+    "kB": 1000,
+    "KB": 1000,
+    "KiB": 1 << 10,
+    "MB": 10**6,
+    "MiB": 1 << 20,
+    "GB": 10**9,
+    "GiB": 1 << 30,
+}
+_QUEUES = "1 to 1000000 packets, 2kB to 1GiB, or 1us to 60s, written like 100packets, 64kB or 50ms"
 _LOSSES = "0% to 100%, written like 1% or 0.01"
 _DPIDS = "1 to 0xffffffffffffffff, written like 7, 0x7 or as 16 hexadecimal digits"
 
@@ -103,6 +115,28 @@ def loss(text: str) -> float:
     if fraction > 1:
         raise BadValue(f"loss {shown(text)} is more than 100%", _LOSSES)
     return float(fraction)
+
+
+def queue(text: str) -> Queue:
+    """How much may wait: ``100packets``, ``64kB``, ``50ms``."""
+    number, unit = _quantity(text, "queue", _QUEUES)
+    if not unit:
+        raise BadValue(f"{shown(text)} has no unit", _QUEUES, f"write {text}packets if packets are meant")
+    if unit in _DELAY:
+        micros = number * _DELAY[unit]
+        if not 1 <= micros <= 60_000_000 or micros != int(micros):
+            raise BadValue(f"queue {shown(text)} is out of range", _QUEUES)
+        return Queue(amount=int(micros), unit="us")
+    if unit.lower() in ("p", "packet", "packets"):
+        if not 1 <= number <= 1_000_000 or number != int(number):
+            raise BadValue(f"queue {shown(text)} is out of range", _QUEUES)
+        return Queue(amount=int(number), unit="packets")
+    if unit not in _BYTES:
+        raise BadValue(f"{shown(text)} has an unknown unit {shown(unit)}", _QUEUES)
+    octets = number * _BYTES[unit]
+    if not 2000 <= octets <= 1 << 30 or octets != int(octets):
+        raise BadValue(f"queue {shown(text)} is out of range", _QUEUES)
+    return Queue(amount=int(octets), unit="bytes")
 
 
 def end(text: str) -> End:
@@ -251,6 +285,8 @@ def subnet6(text: str) -> IPv6Network:
 
 
 LEAST_MTU, MOST_MTU = 1330, 65535
+LEAST_WIRE_MTU, MOST_WIRE_MTU = 576, 65000
+"""IPv4's least (RFC 791), and the most that leaves room for tunnels and chains in the kernel's 65,535."""
 _VNIS = f"1 to {MAX_VNI} (RFC 7348: 24 bits)"
 _MTUS = f"{LEAST_MTU} to {MOST_MTU} bytes (IPv6 in a tunnel needs {LEAST_MTU})"
 
@@ -266,6 +302,11 @@ def _whole(text: str, kind: str, low: int, high: int, allowed: str) -> int:
 def vni(text: str) -> int:
     """A VXLAN network identifier (RFC 7348, 5)."""
     return _whole(text, "VNI", 1, MAX_VNI, _VNIS)
+
+
+def wire_mtu(text: str) -> int:
+    """The largest IP packet on a wire, in bytes."""
+    return _whole(text, "MTU", LEAST_WIRE_MTU, MOST_WIRE_MTU, f"{LEAST_WIRE_MTU} to {MOST_WIRE_MTU} bytes")
 
 
 def mtu(text: str) -> int:

@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NoReturn
 
@@ -185,7 +186,7 @@ class VmHosts:
 
     def seen_at(self, host: HostPlan) -> EndPlan:
         """The wire's end in the host's namespace: the bridge's other port is the machine."""
-        return host.near
+        return replace(host.near, mac=None)
 
     def machine(self, place: Place) -> Machine:
         """The machine of a host. Raises HostError."""

@@ -25,6 +25,7 @@ from dataplane.change.operations import (
     SetEnds,
     SetMtu,
     SetPorts,
+    SetShaped,
     SetTimeouts,
     undone,
 )
@@ -93,6 +94,7 @@ class World:
                 self.born((operation.new.far.netns, operation.new.far.device))
             else:
                 assert operation.old.far == operation.new.far
+                self._check_shaped(operation.new)
             assert operation.old.near == operation.new.near
             self.wires.add(operation.new)
         elif isinstance(operation, SetEnds):
@@ -106,6 +108,13 @@ class World:
             for port in operation.gained:
                 there = (self.netns[operation.switch], port.device)
                 self.held[operation.switch, port] = self.births.get(there, 0)
+        elif isinstance(operation, SetShaped):
+            assert operation.lost <= self.ports[operation.switch], "a port that was not there"
+            self.ports[operation.switch] -= operation.lost
+            self.ports[operation.switch] |= operation.gained
+            for port in operation.gained:
+                (was,) = (one for one in operation.lost if one.device == port.device)
+                self.held[operation.switch, port] = self.held[operation.switch, was]
         elif isinstance(operation, SetTimeouts):
             assert self.timeouts[operation.domain] == operation.old
             self.timeouts[operation.domain] = operation.new
@@ -123,6 +132,15 @@ class World:
             assert self.tunnels[operation.end][0] == operation.old
             self.tunnels[operation.end] = (operation.new, *self.tunnels[operation.end][1:])
         self.check(operation)
+
+    def _check_shaped(self, wire: WirePlan) -> None:
+        """Open vSwitch leaves the queueing disciplines of a shaped wire alone from the moment when it has
+        them."""
+        ends = {(end.netns, end.device) for end, _ in wire.ends}
+        for switch, some in self.ports.items():
+            for port in some:
+                if port.is_device and (self.netns[switch], port.device) in ends and wire.shaping:
+                    assert port.shaped, f"{switch} would unshape {port}"
 
     def _add(self, wire: WirePlan) -> None:
         for end in (wire.near, wire.far):

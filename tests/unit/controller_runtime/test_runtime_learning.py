@@ -11,10 +11,11 @@ from scapy.layers.inet import ICMP, IP, UDP
 from scapy.layers.l2 import Ether
 
 from controller.compiler.compile import compile_topology
-from controller.flow.tables import Field, Table
-from controller.messages import Event, encode
+from controller.flow.tables import Field, SetField, Table
+from controller.messages import Event, Limited, encode
 from controller.runtime.commands import Send
 from controller.runtime.learning import Learning, Limits, Outcome
+from controller.runtime.packets import read
 from tests.unit.controller_runtime import made_packets
 from tests.unit.controller_runtime.made_packets import arp_reply, arp_request, solicitation
 from tests.unit.controller_runtime.small_lab import ring
@@ -65,8 +66,11 @@ def test_the_files_hosts_and_its_addresses_cannot_be_taken() -> None:
 
 def test_addresses_outside_the_subnet_and_group_macs_are_not_believed() -> None:
     learning = Learning(ring())
-    learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, 0x08080808, 1), 0)
+    out = learning.packet(at(1), Table.CLASSIFY, arp_request(STRANGER, 0x08080808, 1), 0)
     assert learning.stations[0].ipv4 == ()
+    (said,) = [outcome.message for outcome in out if isinstance(outcome, Limited)]
+    assert said.startswith("s1:3: 8.8.8.8 is outside the subnets of network lan (10.0.0.0/")
+    assert told(learning.packet(at(1), Table.RESOLVE, arp_request(STRANGER, 0x08080808, 1), 0)) == []
     for mac in (0, 0x010000000001, BROADCAST):
         assert learning.packet(at(2), Table.CLASSIFY, arp_request(mac, NEW, 1), 0) == []
     assert len(learning.stations) == 1
@@ -160,10 +164,11 @@ def test_a_million_invented_addresses_stay_within_the_limits() -> None:
         max_size=40,
     )
 )
-def test_indexes_agree_and_nothing_is_sent(steps: list[tuple[int, int, Table, bytes]]) -> None:
+def test_indexes_agree_and_nothing_goes_to_a_link(steps: list[tuple[int, int, Table, bytes]]) -> None:
     learning = Learning(ring())
     for now, (switch, number, table, frame) in enumerate(steps):
-        assert not sends(learning.packet(at(switch, number), table, frame, float(now)))
+        for send in sends(learning.packet(at(switch, number), table, frame, float(now))):
+            assert send.port.number == 3
         owners = {
             (s.network, family, address): s.mac
             for s in learning.stations
@@ -278,6 +283,48 @@ def test_what_the_file_says_is_moved_by_nobody() -> None:
     assert learning.packet(at(2), Table.CLASSIFY, gratuitous(H2, 0x0A000001), 0) == []
     assert learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, 0x0A000001), 0) == []
     assert not learning.stations and not learning.changed
+
+
+CHANGED = 0x02CC00000005
+
+
+@pytest.mark.parametrize(
+    "frame", [arp_request(CHANGED, 0x0A000001, 0x0A000002), gratuitous(CHANGED, 0x0A000001)]
+)
+def test_a_host_that_may_send_from_any_source_can_change_its_mac_address(frame: bytes) -> None:
+    learning = Learning(ring())
+    h1 = ring().hosts[0]
+    out = learning.packet(at(1), Table.CLASSIFY, frame, 0)
+    (station,) = learning.stations
+    assert (station.mac, station.ipv4) == (CHANGED, (0x0A000001,))
+    assert set(station.ipv6) >= {int(h1.ipv6.ip), link_local(H1)} if h1.ipv6 else not station.ipv6
+    heard = {send.port for send in sends(out)}
+    assert heard == {at(other) for other in (2, 3, 4)}, "caches of all others"
+    assert all(read(send.frame).eth_src == CHANGED for send in sends(out))  # type: ignore[union-attr]
+    for table in compile_topology(ring(), learned=learning.learned()).values():
+        (answer,) = [
+            f for f in table.flows if f.table is Table.RESOLVE and Field("arp_tpa", 0x0A000001) in f.match
+            and Field("arp_op", 1) in f.match and f.actions
+        ]  # fmt: skip
+        assert SetField("arp_sha", CHANGED) in answer.actions
+
+    # twice, and back
+    learning.packet(at(1), Table.CLASSIFY, gratuitous(CHANGED + 1, 0x0A000001), 1)
+    assert [(s.mac, s.ipv4) for s in learning.stations if s.ipv4] == [(CHANGED + 1, (0x0A000001,))]
+    learning.changed = False
+    out = learning.packet(at(1), Table.CLASSIFY, gratuitous(H1, 0x0A000001), 2)
+    assert learning.changed and not any(s.ipv4 or s.ipv6 for s in learning.stations)
+    assert {read(send.frame).eth_src for send in sends(out)} == {H1}  # type: ignore[union-attr]
+    assert compile_topology(ring(), learned=learning.learned()) is not None
+
+
+def test_only_at_its_own_port() -> None:
+    learning = Learning(ring())
+    learning.packet(at(2), Table.CLASSIFY, gratuitous(CHANGED, 0x0A000001), 0)
+    assert not any(s.ipv4 for s in learning.stations)
+    learning = Learning(strict())
+    learning.packet(at(2), Table.CLASSIFY, gratuitous(CHANGED, 0x0A000002), 0)
+    assert not any(s.ipv4 for s in learning.stations), "h2 may send from its own address only"
 
 
 def test_who_forwards_for_others_claims_nothing() -> None:

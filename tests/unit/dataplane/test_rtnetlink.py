@@ -13,9 +13,9 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.tcmsg import tcmsg
 
 from dataplane.netlink import route as rt
-from dataplane.netlink.shaping import qdiscs
+from dataplane.netlink.shaping import qdiscs, reshape, stack
 from linux import netlink
-from topologies.model.topology import Shaping
+from topologies.model.wires import Queue, Shaping
 
 
 def decode(kind: Any, request: rt.Request) -> Any:
@@ -63,15 +63,44 @@ def test_addresses(text: str) -> None:
 
 
 def test_tbf_and_netem() -> None:
-    bucket, emulation = qdiscs(5, Shaping(bandwidth=8_000_000, delay=2000, loss=0.5))
+    emulation, bucket = qdiscs(5, Shaping(bandwidth=8_000_000, delay=2000, loss=0.5))
     message = decode(tcmsg, bucket)
-    assert message["index"] == 5 and message["parent"] == 0xFFFFFFFF
+    assert message["index"] == 5 and message["parent"] == 0x10001
     assert message.get_attr("TCA_KIND") == "tbf"
     assert message.get_attr("TCA_OPTIONS").get_attr("TCA_TBF_PARMS")["rate"] == 1_000_000
     message = decode(tcmsg, emulation)
-    assert message.get_attr("TCA_KIND") == "netem" and message["parent"] == 0x10001
+    assert message.get_attr("TCA_KIND") == "netem" and message["parent"] == 0xFFFFFFFF
     options = message.get_attr("TCA_OPTIONS")
     assert options["delay"] * 64 == 2_000_000 and options["loss"] == pytest.approx(2**31, rel=1e-6)
+
+
+def test_all_that_netem_does() -> None:
+    way = Shaping(delay=20_000, jitter=5000, reorder=0.25, duplicate=0.5, corrupt=0.125)
+    (emulation,) = qdiscs(5, way)
+    options = decode(tcmsg, emulation).get_attr("TCA_OPTIONS")
+    assert options["jitter"] * 64 == 5_000_000 and options["gap"] == 1
+    assert options["duplicate"] == pytest.approx(2**31, rel=1e-6) and options["loss"] == 0
+    assert options.get_attr("TCA_NETEM_REORDER")["prob_reorder"] == pytest.approx(2**30, rel=1e-6)
+    assert options.get_attr("TCA_NETEM_CORRUPT")["prob_corrupt"] == pytest.approx(2**29, rel=1e-6)
+
+
+def test_a_queue_of_packets_is_a_discipline_of_its_own() -> None:
+    way = Shaping(bandwidth=8_000_000, queue=Queue(amount=7, unit="packets"))
+    message = decode(tcmsg, qdiscs(5, way)[1])
+    assert message.get_attr("TCA_KIND") == "pfifo" and message["parent"] == 0x20001
+    assert [discipline.kind for discipline in stack(way)] == ["tbf", "pfifo"]
+    assert stack(way)[1].options == (7).to_bytes(4, "little")
+
+
+def test_what_waits_stays_when_only_values_change() -> None:
+    slow, fast = Shaping(bandwidth=8_000_000), Shaping(bandwidth=80_000_000)
+    (change,) = reshape(5, (slow, 1500), (fast, 1500))
+    assert change.type == rt.RTM_NEWQDISC and not change.flags
+    assert reshape(5, (slow, 1500), (slow, 1500)) == []
+    late = Shaping(delay=1000)
+    assert [request.type for request in reshape(5, (slow, 1500), (late, 1500))] == [37, 36]
+    assert [request.type for request in reshape(5, (slow, 1500), (Shaping(), 1500))] == [37]
+    assert [request.type for request in reshape(5, (Shaping(), 1500), (slow, 1500))] == [36]
 
 
 def test_nothing_is_asked_for_an_unshaped_wire() -> None:

@@ -26,7 +26,7 @@ def test_no_packet_is_larger_than_any_bucket_on_its_way(wires: list[int]) -> Non
 
 @given(rates)
 def test_a_bucket_and_its_queue_hold_several_of_the_largest_packets(rate: int) -> None:
-    limit = struct.unpack_from("=I", token_bucket(rate), 4 + 24)[0]
+    limit = struct.unpack_from("=I", token_bucket(Shaping(bandwidth=rate)), 4 + 24)[0]
     assert limit >= 2 * largest_packet([Shaping(bandwidth=rate)])
 
 

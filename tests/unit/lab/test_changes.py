@@ -72,8 +72,13 @@ def test_what_is_added_disrupts_nothing() -> None:
         ({"port": Port(switch="s1", number=7)}, "port s1:1 -> s1:7", "it moves: a few of its packets"),
         (
             {"shaping": Shaping(bandwidth=1000)},
-            "bandwidth (bit/s) none -> 1000",
-            "its interface is made anew: a moment of its traffic",
+            "bandwidth none -> 1kbit",
+            "",
+        ),
+        (
+            {"shaping": Shaping(bandwidth=1000, back=Shaping())},
+            "bandwidth none -> 1kbit (from its first end)",
+            "",
         ),
         ({"mtu": 1400}, "MTU 1500 -> 1400", ""),
         ({"ipv4": None}, "IPv4 10.0.0.1/24 -> none", "connections with its old addresses"),

@@ -108,6 +108,54 @@ def test_link_by_its_ends_and_by_name(fake: type[FakeLab]) -> None:
     assert run("link", "sideways", "s1", "s2").exit_code == Exit.USAGE
 
 
+def test_link_set_and_show(fake: type[FakeLab]) -> None:
+    does = {"delay": "20ms", "loss": "1%"}
+    ways: list[dict[str, Any]] = [
+        {"source": "s1:2", "target": "s2:2", "does": does},
+        {"source": "s2:2", "target": "s1:2", "does": {}},
+    ]
+    wire = {
+        "name": "s1-s2",
+        "a": "s1:2",
+        "b": "s2:2",
+        "up": True,
+        "mtu": 1500,
+        "kind": "devices",
+        "ways": ways,
+    }
+    fake.answers["/wires/s1-s2"] = {"wire": wire, "changed": True, "disrupts": "", "notes": []}
+    fake.answers["/wires"] = [wire]
+    said = run("link", "set", "s2", "s1", "delay=20ms", "loss=1%", "--from", "s1").stdout
+    request = {"values": does, "source": "s1"}
+    assert fake.asked[-1] == ("POST", "/wires/s1-s2", request)
+    rows = [line.split() for line in said.splitlines()]
+    assert rows[1] == ["s1-s2", "s1:2", "->", "s2:2", "up", "1500", "devices", "delay", "20ms,", "loss", "1%"]
+    assert rows[2] == ["s2:2", "->", "s1:2", "-"]
+    assert run("link", "show").stdout == said == run("link", "show", "s1-s2").stdout
+    assert json.loads(run("link", "show", "s1", "s2", "--json").stdout) == [wire]
+    run("link", "set", "s1-s2", "delay=none")
+    assert fake.asked[-1] == ("POST", "/wires/s1-s2", {"values": {"delay": "none"}})
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("set", "s1", "s2"), "what to set"),
+        (("set", "delay=20ms"), "two ends"),
+        (("set", "s1", "s2", "delay=20ms", "loss"), "'loss' is not KEY=VALUE"),
+        (("set", "s1", "s2", "delay", "20ms"), "two ends"),
+        (("down", "s1", "s2", "delay=20ms"), "changes nothing else"),
+        (("show", "s1", "--from", "s2"), "changes nothing else"),
+        (("up",), "two ends"),
+        (("show", "s9-s8"), "no link named 's9-s8'"),
+    ],
+)
+def test_link_says_how_it_is_used(fake: type[FakeLab], words: tuple[str, ...], what: str) -> None:
+    fake.answers["/wires"] = []
+    failure = run("link", *words).exception
+    assert isinstance(failure, Failure) and what in failure.what
+
+
 def test_parallel_links_must_be_named() -> None:
     twice = [{"name": name, "a": "s1:1", "b": "s2:1", "up": True} for name in ("s1-s2", "s1-s2#2")]
     with pytest.raises(Failure, match="there are 2 links") as failure:

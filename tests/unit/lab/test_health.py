@@ -168,7 +168,7 @@ def test_a_ping_judges_the_lab_that_it_probed(monkeypatch: pytest.MonkeyPatch) -
 
     old = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1}\n")
     new = topologies.loads("switches: [s1]\nhosts: {h3: s1, h4: s1}\n")
-    lab = lab_of(old, net=SimpleNamespace(link_states=dict, daemon_sockets=dict))
+    lab = lab_of(old, net=SimpleNamespace(link_states=dict, daemon_sockets=dict, places=dict))
     seen: list[Any] = []
 
     def probed(hosts: Any, *_: Any, **__: Any) -> Any:

@@ -18,6 +18,7 @@ from topologies import generate, shipped
 from topologies.exporters import registry
 from topologies.exporters.registry import EXPORTERS
 from topologies.model.topology import Topology
+from topologies.model.wires import Shaping
 
 FORMATS = {exporter.name: exporter for exporter in EXPORTERS}
 BACK = {"graphml": "x.graphml", "containerlab": "x.clab.yml"}
@@ -25,12 +26,16 @@ BACK = {"graphml": "x.graphml", "containerlab": "x.clab.yml"}
 
 
 def wiring(topology: Topology, shaped: bool) -> dict[str, Any]:
-    """What must be the same: nodes, links and addresses."""
-    links = [(link.a.switch, link.b.switch, link.shaping if shaped else None) for link in topology.links]
+    """What must be the same: nodes, links and addresses; of what wires do, what GraphML has."""
+
+    def kept(shaping: Shaping) -> object:
+        return (shaping.bandwidth, shaping.delay, shaping.loss) if shaped else None
+
+    links = [(link.a.switch, link.b.switch, kept(link.shaping)) for link in topology.links]
     return {
         "switches": {(switch.name, switch.dpid) for switch in topology.switches if switch.role == "switch"},
         "hosts": {
-            (host.name, host.port.switch, host.mac, host.ipv4, host.ipv6, host.shaping if shaped else None)
+            (host.name, host.port.switch, host.mac, host.ipv4, host.ipv6, kept(host.shaping))
             for host in topology.hosts
         },
         "links": sorted((tuple(sorted((a, b))), str(shaping)) for a, b, shaping in links),

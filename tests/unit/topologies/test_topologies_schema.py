@@ -108,7 +108,8 @@ def test_schema_knows_every_key() -> None:
     assert list(schema["properties"]) == specification.keys_at(())
     assert all(prop.get("description") for prop in schema["properties"].values())
     assert set(schema["$defs"]) == {
-        "BackendSpec", "ChainSpec", "CheckSpec", "ControllerSpec", "DomainSpec", "FileSpec", "ForwardSpec",
+        "BackendSpec", "ChainSpec", "CheckSpec", "ControllerSpec", "Direction", "DomainSpec", "FileSpec",
+            "ForwardSpec",
             "FunctionSpec",
             "HostSpec", "InterfaceSpec",
         "HttpRuleSpec", "LinkSpec", "NetworkSpec", "PoolSpec", "RouterSpec", "RuleSpec", "RunSpec",
