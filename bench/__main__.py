@@ -19,6 +19,7 @@ from bench import figures
 
 MEASUREMENTS = {
     "starting": "start and stop, against mn and the bare kernel",
+    "sizes": "100 to 1,000 hosts on one switch, 20 labs at once, a fat tree that loses a switch",
     "all_pairs": "all pairs of 64 hosts, against mn's pingall",
     "checking": "1,000 checks among 64 hosts, against Mininet's ping and nc one by one",
     "first_packet": "first and second packet, against a reactive learning switch",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import time
@@ -121,6 +122,18 @@ def memory(pids: Sequence[int]) -> float:
             continue
         total += sum(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
     return total / 1024
+
+
+def processor_time(pids: Sequence[int]) -> float:
+    """Seconds for which these processes, and children that have ended, had a processor."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += sum(int(field) for field in fields[11:15])  # utime, stime, cutime, cstime (proc(5))
+    return total / os.sysconf("SC_CLK_TCK")
 
 
 def available() -> float:
