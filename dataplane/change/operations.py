@@ -105,6 +105,18 @@ class SetShaped:
 
 
 @dataclass(frozen=True, slots=True)
+class SetController:
+    """Give a switch with empty tables to another controller; the controllers by their names."""
+
+    switch: str
+    old: str
+    new: str
+
+    def undone(self) -> SetController:
+        return SetController(self.switch, self.new, self.old)
+
+
+@dataclass(frozen=True, slots=True)
 class SetTimeouts:
     """Change the timeouts of UDP connections in the connection tracking zones of a domain."""
 
@@ -181,7 +193,7 @@ class SetMtu:
 
 Wires = AddWire | RemoveWire | MoveWire | ConfigureWire | SetEnds
 Tunnels = AddTunnel | RemoveTunnel | Forward | SetMtu
-Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetShaped | SetTimeouts | Tunnels
+Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetShaped | SetController | SetTimeouts | Tunnels
 
 
 def undone(operations: Iterable[Operation]) -> list[Operation]:

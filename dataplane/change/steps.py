@@ -22,6 +22,7 @@ from dataplane.change.operations import (
     RemoveSpace,
     RemoveTunnel,
     RemoveWire,
+    SetController,
     SetEnds,
     SetMtu,
     SetPorts,
@@ -33,7 +34,8 @@ from dataplane.plan.pieces import PortPlan, WirePlan
 from dataplane.plan.underlay import VxlanPlan
 from dataplane.plan.volumes import impossible
 from dataplane.plan.wiring import Wiring, wire_name
-from topologies.model.topology import Topology
+from topologies.model.choices import SDNLAB
+from topologies.model.topology import Switch, Topology
 
 Key = tuple[str, ...]
 
@@ -55,7 +57,8 @@ class Steps:
 def unchangeable(old: Topology, new: Topology) -> list[str]:
     """The differences that can't be changed while a lab runs, as texts; empty when all can be changed."""
     differences: list[str] = []
-    drawn = [[switch for switch in topology.switches if switch.role == "switch"] for topology in (old, new)]
+    all_switches = [_whoever_controls(topology) for topology in (old, new)]
+    drawn = [[switch for switch in switches if switch.role == "switch"] for switches in all_switches]
     for kind, a, b in (("domain", old.domains, new.domains), ("switch", drawn[0], drawn[1])):
         before, after = {part.name: part for part in a}, {part.name: part for part in b}
         differences += [f"{kind} {name} would be added" for name in after if name not in before]
@@ -68,9 +71,14 @@ def unchangeable(old: Topology, new: Topology) -> list[str]:
             what = "be added" if old.underlay is None else "be removed"
         differences.append(f"the underlay between domains would {what}")
     differences += impossible(old, new)
-    if not differences and old.switches != new.switches:
+    if not differences and all_switches[0] != all_switches[1]:
         differences.append("the switches at the ends of tunnels would change")
     return differences
+
+
+def _whoever_controls(topology: Topology) -> list[Switch]:
+    """The switches without their controllers, which can change."""
+    return [switch.model_copy(update={"controller": SDNLAB}) for switch in topology.switches]
 
 
 def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
@@ -84,7 +92,8 @@ def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
 
 
 def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
-    """``before``, ``after``: the wiring of the two plans. Their bridges must be the same."""
+    """``before``, ``after``: the wiring of the two plans. Their bridges must be the same, except for their
+    controllers."""
     wires = _Wires(old.wires, new.wires)
     spaces = space_kinds(old), space_kinds(new)
     hosts = [{host.netns: host for host in plan.hosts if not host.host.of} for plan in (old, new)]
@@ -114,6 +123,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     shift += [AddWire(wire) for wire in wires.late]
     shift += _set_ends(before, after, wires)
     shift += ports.set(ports.swapped, ports.shifting)
+    shift += _set_controllers(old, new)
     finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
     finish += ports.set_shaped(False)
     finish += ports.set(ports.finishing, {})
@@ -122,6 +132,16 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     finish += timeouts[1]
     finish += [RemoveSpace(n, kind, hosts[0].get(n)) for n, kind in spaces[0].items() if n not in spaces[1]]
     return Steps(tuple(extend), tuple(shift), tuple(finish))
+
+
+def _set_controllers(old: Plan, new: Plan) -> Iterator[Operation]:
+    """Give switches to other controllers when they have all that these may want to know of them."""
+    was = {bridge.switch: bridge.controller for domain in old.domains for bridge in domain.bridges}
+    for domain in new.domains:
+        for bridge in domain.bridges:
+            before = was.get(bridge.switch, bridge.controller)
+            if before != bridge.controller:
+                yield SetController(bridge.switch, before, bridge.controller)
 
 
 def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:

@@ -17,6 +17,7 @@ from dataplane.change.operations import (
     RemoveSpace,
     RemoveTunnel,
     RemoveWire,
+    SetController,
     SetEnds,
     SetMtu,
     SetPorts,
@@ -29,7 +30,7 @@ from dataplane.fabric.wires import GONE
 Job = Callable[[Sequence[Any]], None]
 Jobs = Mapping[type[Operation], Job]
 """Kind of operation -> the function that does operations of this kind."""
-UNCERTAIN = (AddSpace, AddWire, AddTunnel, SetPorts)
+UNCERTAIN = (AddSpace, AddWire, AddTunnel, SetPorts, SetController)
 """Kinds that may be done in part, or done although they failed. They can be undone in each case."""
 
 
@@ -86,6 +87,7 @@ def jobs(parts: Parts) -> Jobs:
         SetEnds: _each(set_ends),
         SetPorts: switches.exchange_ports,
         SetShaped: _each(switches.set_shaped),
+        SetController: switches.give,
         SetTimeouts: _each(lambda operation: switches.set_timeouts(operation.domain, operation.new)),
         AddTunnel: _each(lambda operation: underlay.add_device(operation.device)),
         RemoveTunnel: _each(lambda operation: underlay.remove_device(operation.device)),

@@ -24,7 +24,7 @@ from dataplane.fabric.underlay import UnderlayFabric
 from dataplane.fabric.wires import Wires
 from dataplane.hosts.driver import Place, place_of
 from dataplane.hosts.drivers import driver
-from dataplane.plan.lab import Plan, devices_of, instance_netns, plan
+from dataplane.plan.lab import MANAGEMENT, Plan, devices_of, instance_netns, plan
 from dataplane.plan.pieces import EndPlan, HostPlan
 from dataplane.plan.stretches import breaks
 from dataplane.plan.wiring import link_states, wiring
@@ -183,6 +183,11 @@ class Fabric:
             raise LinkError(name)
         self._break_long_paths(*self._outages.after_switch(name, up))
         self._outages.set_switch(self.plan, name, up)
+
+    def know_controllers(self, ports: Mapping[str, int]) -> None:
+        """Other controllers have come, or have gone: name -> TCP port in the management network. For switches
+        that get one from now on."""
+        self.parts.switches.know({name: (str(MANAGEMENT.ip), port) for name, port in ports.items()})
 
     def changing(self, topology: Topology, leaving: str | None = None) -> Change:
         """The change of the running lab to ``topology``. Raises ``Unchangeable`` if something can't

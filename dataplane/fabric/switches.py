@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from dataplane.change.operations import SetPorts, SetShaped
-from dataplane.ovs import kernel_datapath, ovsdb
+from dataplane.change.operations import SetController, SetPorts, SetShaped
+from dataplane.ovs import kernel_datapath, ofctl, ovsdb
 from dataplane.ovs.daemon import News
 from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovs.unixctl import control_socket
@@ -204,6 +204,45 @@ class Switches:
             if here:
                 jobs.append(partial(_exchange_in, self._running[domain.name], here))
         in_threads(jobs)
+
+    def know(self, controllers: Mapping[str, tuple[str, int]]) -> None:
+        """Other controllers have come, or have gone: name -> address."""
+        self._controllers = dict(controllers)
+
+    def give(self, some: Iterable[SetController]) -> None:
+        """Give switches to other controllers, with empty tables; a switch that has failed gets its controller
+        when it returns.
+
+        The tables are emptied while a switch has no controller: the old one can't add to them any more, and
+        the new one finds them empty when the switch connects. Raises ``OpenVSwitchError``.
+        """
+        wanted = {operation.switch: operation for operation in some}
+        jobs = []
+        for domain in self.domains:
+            here = [
+                replace(bridge, controller=wanted[bridge.switch].new)
+                for bridge in domain.bridges
+                if bridge.switch in wanted
+            ]
+            if here:
+                jobs.append(partial(self._give_in, self._running[domain.name], here))
+        in_threads(jobs)
+
+    def _give_in(self, switch: OpenVSwitch, some: Iterable[BridgePlan]) -> None:
+        there = switch.bridge_rows()
+        bridges = [bridge for bridge in some if bridge.device in there]
+        switch.apply([operation for b in bridges for operation in ovsdb.no_controller(b.device)])
+        for bridge in bridges:
+            try:
+                ofctl.clear(switch.run_dir, bridge.device)
+            except ofctl.NoAnswer as silence:
+                raise OpenVSwitchError(f"the tables of {bridge.switch} can't be emptied: {silence}") from None
+        operations = [
+            operation
+            for bridge in bridges
+            for operation in ovsdb.other_controller(bridge, target(bridge, self._controllers))
+        ]
+        switch.apply(operations)
 
     def set_ports(self, old: Ports, new: Ports) -> None:
         """Change the ports of all switches from ``old`` to ``new``. A switch without an entry has failed."""

@@ -125,7 +125,7 @@ def bridge_operations(
             "name": bridge.device,
             "datapath_type": datapath,
             "fail_mode": "secure",
-            "protocols": ovs_set(PROTOCOLS if bridge.controller == SDNLAB else FOR_ANYBODY),
+            "protocols": _protocols(bridge),
             "other_config": ovs_map(
                 {
                     "datapath-id": f"{bridge.dpid:016x}",
@@ -210,6 +210,23 @@ def controller_operations(bridge: BridgePlan, target: str | None) -> list[Operat
             [["controller", "insert", ovs_set([["named-uuid", name]])]],
         ),
     ]
+
+
+def no_controller(bridge: str) -> list[Operation]:
+    """Take its controller from a bridge."""
+    where = [["name", "==", bridge]]
+    return [{"op": "update", "table": "Bridge", "where": where, "row": {"controller": ovs_set([])}}]
+
+
+def other_controller(bridge: BridgePlan, target: str | None) -> list[Operation]:
+    """Give a bridge that has no controller another one, with the protocols for it."""
+    row = {"protocols": _protocols(bridge)}
+    update = {"op": "update", "table": "Bridge", "where": [["name", "==", bridge.device]], "row": row}
+    return [update, *controller_operations(bridge, target)]
+
+
+def _protocols(bridge: BridgePlan) -> list[Any]:
+    return ovs_set(PROTOCOLS if bridge.controller == SDNLAB else FOR_ANYBODY)
 
 
 def _mutate(table: str, where: list[Any], mutations: list[Any]) -> Operation:

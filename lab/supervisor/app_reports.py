@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from controller.ryu.reports import AppFailed, AppLoaded, HandlerFailed, Report, Started, SwitchReport
@@ -65,6 +66,8 @@ class AppReports:
 
     def _switch(self, who: str, report: SwitchReport) -> Told | None:
         name = self._switches.get(int(report.dpid, 16))
+        if name is None and report.state != "connected":
+            return None  # one that it had: it was given to another controller
         if name is None:
             return Told("app", f"{who} has a switch that is not in this lab: {report.dpid}")
         if report.state == "connected":
@@ -75,6 +78,10 @@ class AppReports:
         if self.connected.pop(name, None) is None:
             return None
         return Told("switch", f"switch {name} is not connected to {self._controller} any more")
+
+    def keep(self, switches: Collection[str]) -> None:
+        """From now on, only these switches are the controller's."""
+        self.connected = {name: version for name, version in self.connected.items() if name in switches}
 
     @property
     def crashed(self) -> int:

@@ -72,6 +72,7 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
     told = False
     volumes = lab.volumes.changing(old, new)
     volumes.release()
+    _extend_controllers(lab, new)
     try:
         change.extend()
         _raise_problems(lab.functions.prepare(new, PROCESS_PATIENCE, late))
@@ -85,18 +86,21 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         lab.net.notice_devices()
         _raise_problems(lab.functions.renew(new, late, PROCESS_PATIENCE) if late else [])
         lab.settling.wait_settled(numbers)
+        notes = lab.settling.wait_taken_over(_given(old, new, lab.switches_down))
         if crossing is not None:
             crossing.arrive()
     except Exception as error:
         if crossing is not None:
             crossing.abandon()
         left = _undo(lab, old, told, late, change.undo) + volumes.undo()
+        lab.controllers.become(old)
         raise _failed(error, left) from error
     before = {host.name: host for host in old.hosts}
     come = [host for host in new.hosts if host.name not in before or renewed(before[host.name], host)]
-    notes = lab.functions.remarks(function for function in new.functions if function not in old.functions)
+    notes += lab.functions.remarks(function for function in new.functions if function not in old.functions)
     lab.topology = new
     last: list[tuple[str, Callable[[], str | None]]] = [
+        ("ending old controllers", lambda: lab.controllers.become(new)),
         ("ending old functions", partial(lab.functions.retain, new)),
         ("ending old servers of hosts", lambda: lab.servers.retain(new)),
         ("ending old commands of hosts", lambda: lab.end_commands(new)),
@@ -116,6 +120,24 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         except Exception as error:
             notes.append(f"{what}: {error}")
     return notes
+
+
+def _extend_controllers(lab: Lab, new: Topology) -> None:
+    """Start the controllers that ``new`` has in addition, and let switches find them."""
+    lab.controllers.extend(new)
+    for controller in lab.controllers.all():
+        controller.names = lambda: lab.names
+    lab.net.know_controllers(lab.controllers.ports())
+
+
+def _given(old: Topology, new: Topology, down: Collection[str]) -> dict[str, str]:
+    """Switches that get another controller now -> its name. Those that are off get it when they return."""
+    before = {switch.name: switch.controller for switch in old.switches}
+    return {
+        switch.name: switch.controller
+        for switch in new.switches
+        if before.get(switch.name, switch.controller) != switch.controller and switch.name not in down
+    }
 
 
 def _raise_problems(problems: list[str]) -> None:

@@ -10,6 +10,7 @@ from dataplane.netlink.shaping import stack
 from dataplane.plan.lab import settings_mark
 from lab.views.differences import differences, fields, some
 from lab.views.kinds import TOLD
+from topologies.model.applications import Application
 from topologies.model.attachment import AtPorts, Tap
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
@@ -51,6 +52,8 @@ def changes(old: Topology, new: Topology) -> list[Change]:
         others = f"a moment of the traffic of {some(moved)} between domains: their tunnels are renumbered"
         differences.append(change._replace(disrupts=others) if moved else change)
     differences += _compare("router", old.routers, new.routers, _router)
+    differences += _compare("controller", old.applications, new.applications, _application)
+    differences += _controllers(old, new)
     differences += _compare("link", old.links, new.links, _link)
     differences += _compare("host", old.hosts, new.hosts, _host)
     differences += _compare("volume", old.storage.volumes, new.storage.volumes, _volume)
@@ -133,6 +136,26 @@ def _router(old: Any, new: Any) -> tuple[str, str]:
     gone = [name for name in old.networks if name not in new.networks]
     words = fields(old, new, {"networks": "networks", "mac": "MAC address"})
     return ", ".join(words), f"what is routed from and to {', '.join(gone)}" if gone else ""
+
+
+def _application(old: Application | None, new: Application | None) -> tuple[str, str]:
+    if old is None and new is not None:
+        return f"runs {', '.join(new.apps)}", ""
+    if new is None or old is None:
+        return "", ""
+    words = fields(old, new, {"apps": "apps", "options": "options"})
+    return ", ".join(words), "it starts anew, with empty tables in its switches: all their traffic meanwhile"
+
+
+def _controllers(old: Topology, new: Topology) -> Iterator[Change]:
+    """The switches that get another controller."""
+    before = {switch.name: switch for switch in old.switches}
+    for switch in new.switches:
+        was = before.get(switch.name, switch)
+        if was.controller != switch.controller:
+            words = ", ".join(fields(was, switch, {"controller": "controller"}))
+            disrupts = "its tables are emptied: all its traffic until its new controller has filled them"
+            yield Change("switch", switch.name, "changed", words, disrupts)
 
 
 def _link(old: Any, new: Any) -> tuple[str, str]:

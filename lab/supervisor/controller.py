@@ -187,6 +187,8 @@ class Controller:
             new.replace(self._topology)
             self._number += 1
             self.state.switches = own_switches(topology, self.name)
+            self.state.connected &= self.state.switches  # it tells no more of those that leave it
+            self.state.programmed &= self.state.switches
             return self._number
 
     def has_read(self, number: int) -> bool:
@@ -265,6 +267,9 @@ class Controller:
         )
         waited = time.monotonic() - began
         raise Failure(f"{problem} within {waited:.0f} s" + (f" ({error})" if error else ""))
+
+    def wait_ready(self, timeout: float) -> None:
+        """Nothing: it takes switches from its start on."""
 
     def _spawn_again(self) -> int:
         """Start a controller with the newest intent; the stream of its events."""

@@ -89,6 +89,9 @@ class SwitchController(Protocol):
     ) -> None:
         """Wait until its switches have their first tables; raises Failure."""
 
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until its process, which was started, can take switches; not for one that can't run."""
+
 
 Maker = Callable[[Means], SwitchController]
 
@@ -108,6 +111,8 @@ def own(means: Means) -> Controller:
 
 
 MAKERS: dict[str, Maker] = {SDNLAB: own}
+READY_PATIENCE = 6.0
+"""Timeout in seconds for a new controller, before switches that have another one are given to it."""
 _HTTP = 8080
 """The port of the first app's HTTP server, as Ryu has it."""
 
@@ -148,9 +153,13 @@ class Controllers:
             controller.keep(topology)
 
     def extend(self, topology: Topology) -> None:
-        """Start the controllers that ``topology`` has in addition, before it applies."""
-        for controller in self._make(topology):
+        """Start the controllers that ``topology`` has in addition, before it applies; returns when they can
+        take switches."""
+        come = self._make(topology)
+        for controller in come:
             controller.keep(topology)
+        for controller in come:
+            controller.wait_ready(READY_PATIENCE)
 
     def become(self, topology: Topology) -> None:
         """``topology`` applies: its switches are those of its controllers, and the others end."""

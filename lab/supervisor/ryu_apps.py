@@ -121,6 +121,9 @@ class RyuApps:
             }
             self._switches.clear()
             self._switches.update(mine)
+            self.reports.keep(self.state.switches)
+            self.state.connected &= self.state.switches
+            self.state.programmed &= self.state.switches
 
     @property
     def pid(self) -> int:
@@ -161,6 +164,15 @@ class RyuApps:
                 min(timeout, CONNECTING),
                 doubt,
             )
+
+    def wait_ready(self, timeout: float) -> None:
+        """Wait until its apps run, or can't."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while self.reports.started is None and self.reports.failed is None and self._in_a_row < 2:
+                if (left := deadline - time.monotonic()) <= 0:
+                    return
+                self._changed.wait(min(0.2, left))
 
     def told(self) -> ApplicationState:
         """Its state for people and programs."""

@@ -27,6 +27,8 @@ SETTLE_PATIENCE = 30.0
 """Timeout in seconds until every switch has confirmed a change."""
 FOLLOW_PATIENCE = 5.0
 """Timeout in seconds for the controller to follow an event of a port."""
+APP_PATIENCE = 6.0
+"""Timeout in seconds for switches to connect to a user's app, which may fail for reasons of its own."""
 HUNG_PATIENCE = 1.0
 """Seconds for which a process may hang before a change that needs it is given up."""
 _READ_PATIENCE = 10.0
@@ -109,6 +111,30 @@ class Settling:
             return why
 
         controller.wait_until(lambda state: state.settled >= number, SETTLE_PATIENCE, doubt)
+
+    def wait_taken_over(self, switches: Mapping[str, str]) -> list[str]:
+        """Wait until switches have their tables from their new controllers (switch -> name); texts about apps
+        that have not connected to theirs in time.
+
+        Raises Failure when the lab's own controller does not program one.
+        """
+        notes = []
+        for switch, name in switches.items():
+            controller = next(known for known in self.controllers.all() if known.name == name)
+            mine = controller.api is not None
+            try:
+                controller.wait_until(
+                    lambda state, switch=switch, mine=mine: (  # type: ignore[misc]
+                        switch in state.programmed and (state.converged or not mine)
+                    ),
+                    SETTLE_PATIENCE if mine else APP_PATIENCE,
+                    self._any_hangs(controller) if mine else lambda: "",
+                )
+            except Failure as failure:
+                if mine:
+                    raise
+                notes.append(f"{switch} has not connected to its app yet: {failure.what}")
+        return notes
 
     def settle(
         self, without: Collection[str], reported: Callable[[float], bool] = lambda patience: True

@@ -59,6 +59,17 @@ def test_switches_come_and_go_by_their_names() -> None:
     assert told is not None and "not in this lab" in told.text
 
 
+def test_a_switch_that_was_given_to_another_controller_leaves_in_silence() -> None:
+    switches = {1: "s1", 2: "s2"}
+    reports = AppReports("app", switches)
+    for dpid in ("0000000000000001", "0000000000000002"):
+        reports.take(SwitchReport(dpid, "connected", "1.3"))
+    del switches[1]
+    reports.keep(switches.values())
+    assert reports.connected == {"s2": "1.3"}
+    assert reports.take(SwitchReport("0000000000000001", "gone", "1.3")) is None
+
+
 def test_a_handler_that_fails_for_each_packet_is_told_at_times() -> None:
     reports = AppReports("app", {})
     told = [reports.take(HandlerFailed("Learn", "packet_in", TRACE)) for _ in range(100)]

@@ -182,3 +182,20 @@ def test_a_network_that_renumbers_the_tunnels_of_others_says_so() -> None:
     assert added.disrupts == (
         "a moment of the traffic of blue, red between domains: their tunnels are renumbered"
     )
+
+
+def test_controllers_and_the_switches_that_they_get_are_told() -> None:
+    text = "{{switches: {{s1: {{controller: {}}}, s2: {{}}}}, hosts: {{h1: s1, h2: s2}}, links: [s1 -- s2]}}"
+    ours, theirs = (topologies.loads(text.format(name)) for name in ("sdnlab", "ryu.app.simple_switch_13"))
+    come, given = changes(ours, theirs)
+    (name,) = (application.name for application in theirs.applications)
+    assert come == Change("controller", name, "added", "runs ryu.app.simple_switch_13")
+    assert (given.kind, given.name, given.what) == ("switch", "s1", "changed")
+    assert given.detail == f"controller sdnlab -> {name}" and "tables are emptied" in given.disrupts
+    gone, back = changes(theirs, ours)
+    assert gone == Change("controller", name, "removed")
+    assert back.detail == f"controller {name} -> sdnlab"
+    (application,) = theirs.applications
+    more = with_(theirs, applications=(application.model_copy(update={"options": ("--verbose",)}),))
+    (changed,) = changes(theirs, more)
+    assert changed.kind == "controller" and "--verbose" in changed.detail and "anew" in changed.disrupts

@@ -15,7 +15,7 @@ from dataplane.fabric.switches import target
 from dataplane.plan.lab import plan
 from lab.events.log import EventLog
 from lab.failure import Failure
-from lab.supervisor.controller import Programming, own_switches
+from lab.supervisor.controller import Controller, Programming, own_switches
 from lab.supervisor.controllers import MAKERS, Controllers, Means
 from lab.supervisor.health import is_controller, key_of, process_name
 from lab.supervisor.settle import Settling
@@ -73,6 +73,9 @@ class Toy:
     ) -> None:
         if not holds(self.state):
             raise Failure(f"{self.name} has not followed")
+
+    def wait_ready(self, timeout: float) -> None:
+        self.heard.append("ready")
 
     def wait_programmed(
         self, timeout: float, most_restarts: int = 3, doubt: Callable[[], str] = lambda: ""
@@ -187,3 +190,51 @@ def test_flows_are_asked_of_whose_the_switch_is() -> None:
     lab = lab_of(topology, controllers=controllers(topology), health=health)
     with pytest.raises(Failure, match="the controller toy can't be asked for /flows"):
         lab.ask_switches("/flows", "s2")
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_change_starts_the_controller_that_comes_and_ends_the_one_that_nobody_has() -> None:
+    ours, theirs = (topologies.loads(f"{{switches: {{s1: {{controller: {name}}}}}, hosts: {{h1: s1}}}}")
+                    for name in ("sdnlab", "toy"))  # fmt: skip
+    started = controllers(ours)
+    started.extend(theirs)
+    assert started.of("s1") is started.own and started.ports() == {"sdnlab": 6653, "toy": 6654}
+    toy: Any = started.all()[1]
+    assert toy.heard == ["start", "keep", "ready"]
+    started.become(theirs)
+    assert started.of("s1") is toy
+    started.become(ours)
+    assert toy.heard[3:] == ["stop"] and started.of("s1") is started.own
+    assert [controller.name for controller in started.all()] == ["sdnlab"]
+
+
+@pytest.mark.usefixtures("toy")
+def test_a_switch_that_was_given_away_is_waited_for_and_a_users_program_may_be_late() -> None:
+    started = controllers(topologies.loads(FILE))
+    health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
+    nothing: Any = SimpleNamespace()
+    settling = Settling(nothing, started, health, nothing, EventLog())
+    (note,) = settling.wait_taken_over({"s2": "toy"})
+    assert note == "s2 has not connected to its app yet: toy has not followed"
+    started.of("s2").state.take(Programmed("s2", 0, 0, 0.1))
+    assert settling.wait_taken_over({"s2": "toy"}) == []
+    with pytest.raises(Failure, match="sdnlab has not followed"):
+        settling.wait_taken_over({"s1": "sdnlab"})
+    started.own.state.take(Programmed("s1", 1, 0, 0.1))
+    started.own.state.take(AllProgrammed(0.1))
+    assert settling.wait_taken_over({"s1": "sdnlab"}) == []
+
+
+def test_what_a_controller_knew_of_a_switch_that_it_lost_is_forgotten(tmp_path: Path) -> None:
+    ours, mixed = (topologies.loads(text) for text in (
+        "{switches: [s1, s2], hosts: {h1: s1}, links: [s1 -- s2]}",
+        "{switches: {s1: {controller: ryu.app.simple_switch}, s2: {}}, hosts: {h1: s1}, links: [s1 -- s2]}",
+    ))  # fmt: skip
+    own = Controller(-1, tmp_path / "topology.json", tmp_path / "api", tmp_path / "log", EventLog())
+    for name in ("s1", "s2"):
+        own.state.take(Programmed(name, 1, 0, 0.1))
+    own.replace(mixed)
+    assert own.state.connected == own.state.programmed == {"s2"}
+    own.state.take(AllProgrammed(0.1))
+    own.replace(ours)
+    assert own.state.missing == ["s1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -76,6 +76,9 @@ class PretendedFabric:
         return self.left
 
     def notice_devices(self) -> None: ...
+
+    def know_controllers(self, ports: Mapping[str, int]) -> None:
+        self.known = dict(ports)
 
     def forget_worked_out(self) -> None:
         self.lab.steps.take("forget")
@@ -185,7 +188,15 @@ class Pretended:
         self.volumes = Volumes(cast(Any, self.storage), threading.Lock())
         self.run_commands = self.end_commands = lambda topology: None
         controller: Any = PretendedController(self.steps)
-        controllers: Any = SimpleNamespace(all=lambda: [controller], at_work=lambda: [controller])
+        self.whose: list[Topology] = []
+        controllers: Any = SimpleNamespace(
+            all=lambda: [controller],
+            at_work=lambda: [controller],
+            ports=lambda: {"sdnlab": 6653},
+            extend=self.whose.append,
+            become=self.whose.append,
+        )
+        self.controllers, self.switches_down = controllers, set[str]()
         health: Any = SimpleNamespace(why_no_answer=lambda *_, **__: "")
         net: Any = self.net
         self.settling = Settling(net, controllers, health, controller, self.events)
@@ -223,6 +234,7 @@ def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
     lab = Pretended(OLD)
     assert change.take(lab, NEW) == []  # type: ignore[arg-type]
     assert lab.steps.asked == WHOLE and lab.topology == NEW
+    assert lab.whose == [NEW, NEW] and lab.net.known == {"sdnlab": 6653}
 
 
 @pytest.mark.parametrize(
@@ -240,7 +252,7 @@ def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) ->
     with pytest.raises(Failure, match=f"{breaks} broke.*the lab is unchanged"):
         change.take(lab, NEW)  # type: ignore[arg-type]
     assert lab.steps.asked == [*WHOLE[: WHOLE.index(breaks) + 1], *back]
-    assert lab.topology == OLD
+    assert lab.topology == OLD and lab.whose == [NEW, OLD]
 
 
 def test_who_can_not_stand_beside_what_it_replaces_begins_when_its_wires_are_there() -> None:
