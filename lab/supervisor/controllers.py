@@ -9,6 +9,7 @@ are controllers under their own names.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -134,7 +135,7 @@ class Controllers:
         self._all: dict[str, SwitchController] = {SDNLAB: self.own}
         self._whose: dict[str, str] = {}
         self._applications: dict[str, RyuApps] = {}
-        self._number = 0
+        self._numbers: dict[str, int] = {}
 
     def start(self) -> None:
         """Start the lab's own controller early: it imports while the topology is being loaded."""
@@ -167,6 +168,7 @@ class Controllers:
         for name in [*self._all]:
             if name != SDNLAB and name not in self._whose.values():
                 self._applications.pop(name, None)
+                self._numbers.pop(name, None)
                 self._all.pop(name).stop()
 
     def _make(self, topology: Topology) -> list[SwitchController]:
@@ -175,10 +177,9 @@ class Controllers:
         applications = {application.name: application for application in topology.applications}
         for name in sorted({switch.controller for switch in topology.switches} - self._all.keys()):
             if name in applications:
-                self._all[name] = self._applications[name] = ryu_apps(
-                    applications[name], self._number, self._means
-                )
-                self._number += 1
+                number = next(n for n in itertools.count() if n not in self._numbers.values())
+                self._numbers[name] = number
+                self._all[name] = self._applications[name] = ryu_apps(applications[name], number, self._means)
             else:
                 self._all[name] = MAKERS[name](self._means)
             self._all[name].start()

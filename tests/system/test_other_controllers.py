@@ -43,6 +43,7 @@ def test_switches_go_to_an_app_and_come_back(sdnlab: CommandLine, tmp_path: Path
     assert "actions=CONTROLLER" in flows and "table=0" in flows and "ct_state" not in flows
     assert sdnlab.json("apply", files["app"])["changes"] == []
     assert f"controller: {app['name']}" in sdnlab("save").stdout
+    port = app["port"]
 
     sdnlab("apply", files["mixed"])
     (app,) = sdnlab.json("app")
@@ -64,7 +65,8 @@ def test_switches_go_to_an_app_and_come_back(sdnlab: CommandLine, tmp_path: Path
     # a switch that is off gets its new controller when it returns
     sdnlab("switch", "down", "s1")
     sdnlab("apply", files["app"])
-    assert sorted(sdnlab.json("app")[0]["connected"]) == ["s2"]
+    (app,) = sdnlab.json("app")
+    assert sorted(app["connected"]) == ["s2"] and app["port"] == port  # the first app's, again
     sdnlab("switch", "up", "s1")
     until(lambda: sorted(sdnlab.json("app")[0]["connected"]) == ["s1", "s2"], "s1 returns to the app")
     sdnlab("apply", files["own"])
