@@ -122,6 +122,16 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec para -- ping -c 1 -W 1 box": (1, "0 packets received"),
         "sdnlab exec ns -- ls /etc/mine": (2, "No such file"),
     },
+    "two-sites": {
+        "sdnlab check": (0, "5 of 5 checks passed"),
+        "sdnlab exec desk -- curl -s http://store/": (0, r"\Astore\n\Z"),
+        "sdnlab exec desk -- curl -sm 2 http://shop/": (0, r"\Ashop\n\Z"),
+        "sdnlab exec till -- curl -sm 2 http://shop/": (28, r"\A\Z"),
+        "sdnlab trace till shop --tcp 80": (1, "default drop of firewall fw-berlin"),
+        "sdnlab exec desk -- ping -c 1 -W 1 till": (1, "0 received"),
+        "sdnlab exec desk -- curl -sm 2 http://store/": (28, r"\A\Z"),
+        "sdnlab exec desk -- curl -s http://shop/": (0, r"\Ashop\n\Z"),
+    },
     "interfaces": {
         "sdnlab ping": (0, "all 24 of 24 reached"),
         "sdnlab exec server -- ip -br address": (0, r"(?s)lan@.*10\.1\.0\.4/24.*dmz@.*10\.2\.0\.1/24"),

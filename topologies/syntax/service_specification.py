@@ -136,7 +136,7 @@ class RuleSpec(Spec):
         description="At most so many new connections a second; the rest is dropped.",
         examples=["10/s"],
     )
-    name: Name | None = Field(None, description="Its name in events; rule-1, rule-2, … when left out.")
+    name: Text | None = Field(None, description="Its name in events; rule-1, rule-2, … when left out.")
 
 
 class BackendSpec(Spec):
