@@ -137,6 +137,7 @@ FACTS = {
              "virtual machines are interpreted, which is several times slower", _kvm),
         Fact("runc", _PROGRAM, "hosts can't be containers", install("runc")),
         Fact("haproxy", _PROGRAM, "there are no load balancers of the engine haproxy", install("haproxy")),
+        Fact("dnsmasq", _PROGRAM, "there are no DHCP servers", install("dnsmasq-base")),
         Fact("nft", _PROGRAM, "there are no firewalls of the engine nftables", install("nftables")),
         Fact("tcpdump", _PROGRAM, "sdnlab capture can't show packets", install("tcpdump")),
         Fact("cgroups", "a group with limits is made, and removed",

@@ -111,6 +111,7 @@ _PROGRAMS = {
     "qemu-img": "qemu-img",
     "runc": "runc",
     "haproxy": "haproxy",
+    "dnsmasq": "dnsmasq",
     "nft": "nft",
     "tcpdump": "tcpdump",
 }

@@ -17,6 +17,7 @@ PROGRAMS = {
     "suricata": "nfv.ids.run.suricata",
     "python": "nfv.python_function.process",
     "haproxy": "nfv.balancer.process",
+    "dhcp": "nfv.dhcp.process",
     "health-checks": "nfv.health.checks",
 }
 

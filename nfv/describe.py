@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from nfv.contract import Program
-from nfv.kinds import PROGRAMS
+from nfv.kinds import PROGRAMS, dhcp_server
 from topologies.model.functions import Function
+from topologies.model.kinds import DhcpServer
 from topologies.model.topology import Topology
 
 
@@ -15,9 +16,11 @@ def describe(function: Function, instance: str, topology: Topology) -> Program:
     """
     if not needs_process(function):
         raise ValueError(f"{function.name}: {function.kind} with the engine {function.engine} has no process")
+    if isinstance(function, DhcpServer):
+        return dhcp_server(function, topology)
     return PROGRAMS[function.kind, function.engine](function)
 
 
 def needs_process(function: Function) -> bool:
     """Whether the function needs a process. A function that flow tables implement needs none."""
-    return (function.kind, function.engine) in PROGRAMS
+    return (function.kind, function.engine) in PROGRAMS or isinstance(function, DhcpServer)

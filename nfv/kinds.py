@@ -12,10 +12,12 @@ from pathlib import Path
 
 from nfv.balancer import configuration
 from nfv.contract import Program
+from nfv.dhcp import dnsmasq
 from nfv.firewall.ruleset import template
 from topologies.model.functions import Function
 from topologies.model.kinds import (
     Bridge,
+    DhcpServer,
     FirewallFunction,
     IntrusionDetection,
     LoadBalancer,
@@ -23,6 +25,7 @@ from topologies.model.kinds import (
     RateLimiter,
     taking,
 )
+from topologies.model.topology import Topology
 
 START = str(Path(__file__).with_name("__main__.py"))
 LEAN = (sys.executable, "-I", "-S", START)
@@ -68,6 +71,12 @@ def _python(function: PythonFunction) -> Program:
 def _haproxy(function: LoadBalancer) -> Program:
     config = configuration.text(function.name, function.balancer)
     return Program((*LEAN, "haproxy"), {"haproxy.cfg": config.encode()})
+
+
+def dhcp_server(function: DhcpServer, topology: Topology) -> Program:
+    """The process of a DHCP server, whose leases and names are those of the topology."""
+    files = dnsmasq.files(function.dhcp, topology)
+    return Program((*LEAN, "dhcp"), {name: text.encode() for name, text in files.items()})
 
 
 def _health_checks(function: LoadBalancer) -> Program:

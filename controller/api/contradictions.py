@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from topologies.model.attachment import AtPorts, Scalable
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
-from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.kinds import AddressTranslator, DhcpServer, LoadBalancer
 from topologies.model.service_paths import MOST_FUNCTIONS, MOST_PATHS, mirroring
 from topologies.model.topology import Topology
 
@@ -86,7 +86,7 @@ def _functions(topology: Topology) -> Iterator[str]:
 def _networks(function: Function) -> Iterator[str]:
     if isinstance(function.attachment, AtPorts):
         yield from function.attachment.networks
-    if isinstance(function, (LoadBalancer, AddressTranslator)):
+    if isinstance(function, (LoadBalancer, AddressTranslator, DhcpServer)):
         yield function.part.network
 
 

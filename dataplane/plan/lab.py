@@ -31,7 +31,7 @@ from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxl
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.functions import Function
-from topologies.model.kinds import LoadBalancer, RateLimiter
+from topologies.model.kinds import DhcpServer, LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
 from topologies.model.topology import Host, Port, Topology
 from topologies.model.transit import without_offloads
@@ -341,7 +341,7 @@ def _instances(
     mtu = max((host.mtu for host in topology.hosts), default=1500)
     for name, function, plugs in _plugs(topology):
         space = netns["instance", name]
-        own = function.balancer if isinstance(function, LoadBalancer) else None
+        own = function.part if isinstance(function, (LoadBalancer, DhcpServer)) else None
         whole = function.name in unaided
         wires = []
         for device, port in plugs:

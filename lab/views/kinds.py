@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
 from lab.views.differences import fields, some
-from topologies.model.functions import Balancer, Firewall, Function, Ids, Nat, RateLimit, Script
-from topologies.model.kinds import AddressTranslator, LoadBalancer, taking
+from topologies.model.functions import Balancer, Dhcp, Firewall, Function, Ids, Nat, RateLimit, Script
+from topologies.model.kinds import AddressTranslator, DhcpServer, LoadBalancer, taking
 from topologies.model.values import Frozen
 
 Part = TypeVar("Part", bound=Frozen)
@@ -80,6 +80,10 @@ def _nat(old: Nat, new: Nat) -> tuple[str, str]:
     return ", ".join(words), "connections that were translated otherwise" if gone else ""
 
 
+def _dhcp(old: Dhcp, new: Dhcp) -> tuple[str, str]:
+    return ", ".join(fields(old, new, {"ipv4": "IPv4", "ipv6": "IPv6", "mac": "MAC address"})), ""
+
+
 def _rate(old: RateLimit, new: RateLimit) -> tuple[str, str]:
     return ", ".join(fields(old, new, {"bandwidth": "bandwidth (bit/s)", "burst": "burst (bytes)"})), ""
 
@@ -99,6 +103,10 @@ def _virtual(function: LoadBalancer) -> str:
     return f"{addresses} port {', '.join(map(str, own.ports))}"
 
 
+def _server(function: DhcpServer) -> str:
+    return " ".join(str(interface.ip) for interface in function.dhcp.addresses)
+
+
 def _outside(function: AddressTranslator) -> str:
     return str(function.nat.ipv4.ip)
 
@@ -107,6 +115,7 @@ TOLD: dict[str, Told] = {
     "firewall": Told(of_parts(Firewall, _firewall)),
     "load-balancer": Told(of_parts(Balancer, _balancer), taking(LoadBalancer, _virtual)),
     "nat": Told(of_parts(Nat, _nat), taking(AddressTranslator, _outside)),
+    "dhcp": Told(of_parts(Dhcp, _dhcp), taking(DhcpServer, _server)),
     "rate-limiter": Told(of_parts(RateLimit, _rate)),
     "python": Told(of_parts(Script, _script)),
     "ids": Told(of_parts(Ids, _ids)),

@@ -10,16 +10,17 @@ from collections.abc import Iterator
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import Literal, NamedTuple
 
-from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.kinds import AddressTranslator, DhcpServer, LoadBalancer
 from topologies.model.places import Entity, EntityKind
 from topologies.model.topology import Topology
 from topologies.model.values import Port
 
-Kind = Literal["host", "load balancer", "address translator", "router"]
+Kind = Literal["host", "load balancer", "address translator", "DHCP server", "router"]
 _ENTITIES: dict[Kind, EntityKind] = {
     "host": "host",
     "load balancer": "function",
     "address translator": "function",
+    "DHCP server": "function",
     "router": "router",
 }
 
@@ -66,6 +67,11 @@ def endpoints(topology: Topology) -> Iterator[Endpoint]:
         if isinstance(function, AddressTranslator):
             nat = function.nat
             yield Endpoint(function.name, "address translator", nat.network, nat.mac, None, _given(nat.ipv4))
+        if isinstance(function, DhcpServer):
+            server = function.dhcp
+            yield Endpoint(
+                function.name, "DHCP server", server.network, server.mac, server.at, server.addresses
+            )
     networks = {network.name: network for network in topology.networks}
     for router in topology.routers:
         for name in router.networks:

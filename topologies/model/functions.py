@@ -134,6 +134,22 @@ class Balancer(Frozen):
         return self.ports if backend.same_port else (backend.port,)
 
 
+class Dhcp(Frozen):
+    """A DHCP and DNS server of ``network``, in a namespace of its own at the switch port ``at``, with ``mac``
+    and these addresses. Its leases and names are the hosts and addresses of the topology."""
+
+    network: str
+    at: Port
+    mac: str
+    ipv4: IPv4Interface
+    ipv6: IPv6Interface | None = None
+
+    @property
+    def addresses(self) -> tuple[IPv4Interface | IPv6Interface, ...]:
+        """Its addresses, IPv4 first."""
+        return tuple(address for address in (self.ipv4, self.ipv6) if address is not None)
+
+
 class Forward(Frozen):
     """A port forward: packets to ``port`` of the NAT's address go to ``to_port`` of ``host``."""
 

@@ -12,7 +12,8 @@ To add a kind, add an entry with its name to the registry of each floor that it 
   the fields of its class;
 * ``topologies.saving.functions.WRITERS``: how a saved file has it;
 * ``controller.compiler.functions.registry.HOPS``: the flows that do it, if flows do it;
-* ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one;
+* ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one (that of a DHCP
+  server needs the topology, too: ``nfv.describe``);
 * ``lab.views.kinds.TOLD``: what users are told about it, if that is more than its name.
 
 All are ordinary dictionaries, which a test extends and restores (``pytest.MonkeyPatch.setitem``). A process
@@ -30,6 +31,7 @@ from topologies.model.function_json import InJson
 from topologies.model.functions import (
     UDP_TIMEOUT,
     Balancer,
+    Dhcp,
     Firewall,
     Function,
     Ids,
@@ -91,6 +93,22 @@ class AddressTranslator(Function):
         return self.nat.udp_timeout
 
 
+class DhcpServer(Function):
+    """A DHCP and DNS server: dnsmasq."""
+
+    remembers: ClassVar[bool] = False
+    kind: Literal["dhcp"]
+    dhcp: Dhcp
+
+    @property
+    def part(self) -> Dhcp:
+        return self.dhcp
+
+    @property
+    def end_system(self) -> Port:
+        return self.dhcp.at
+
+
 class RateLimiter(Function):
     """A token bucket of the kernel for each direction."""
 
@@ -150,6 +168,7 @@ MODELS: dict[str, type[Function]] = {
     "firewall": FirewallFunction,
     "load-balancer": LoadBalancer,
     "nat": AddressTranslator,
+    "dhcp": DhcpServer,
     "rate-limiter": RateLimiter,
     "bridge": Bridge,
     "python": PythonFunction,

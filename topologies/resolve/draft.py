@@ -18,6 +18,7 @@ from topologies.model.values import Port
 from topologies.resolve import pinned
 from topologies.resolve.address_book import Book
 from topologies.resolve.interfaces import Of, expanded
+from topologies.resolve.kinds.dhcp import servers
 from topologies.resolve.port_numbers import KeptPorts, Owners
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
@@ -113,6 +114,9 @@ def begin(
     report = problems.report()
     entries = expanded(spec.hosts or {}, report)
     problems = problems.and_those_of(report)
+    report = problems.report()
+    functions = servers(spec, report)
+    problems = problems.and_those_of(report)
     if entries.of:
         spec = spec.model_copy(update={"hosts": entries.hosts})
         locate = problems.locate
@@ -128,7 +132,7 @@ def begin(
         host_specs=in_order(spec.hosts),
         interfaces=entries.of,
         links=tuple(enumerate(spec.links or ())),
-        function_specs=in_order(spec.functions),
+        function_specs=in_order(functions),
         network_specs=spec.networks or {DEFAULT_NETWORK: NetworkSpec()},
     )
 

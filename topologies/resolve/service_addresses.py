@@ -15,7 +15,7 @@ from ipaddress import (
 )
 
 from topologies.model import names
-from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.kinds import AddressTranslator, DhcpServer, LoadBalancer
 from topologies.model.topology import Network, Topology
 from topologies.resolve import allocate
 from topologies.syntax.host_specification import HostSpec
@@ -25,6 +25,7 @@ from wire.mac import mac_number, mac_text
 
 AUTO_MAC = 0x02_00_01_00_00_00  # beyond what hosts get
 _MACS = 0xFF_FF_FF
+_NO_OUTSIDE = "the NAT names no outside network"
 Family = int
 
 
@@ -81,7 +82,8 @@ def homes(specs: Mapping[str, FunctionSpec], lab: Lab, report: Report) -> dict[s
             if spec.network is not None and spec.network not in lab.networks:
                 report.no_such(path, "network", spec.network, known)
             elif spec.network is None and len(known) > 1:
-                what = "the NAT names no outside network, and there are several"
+                what = "the DHCP server names no network" if spec.kind == "dhcp" else _NO_OUTSIDE
+                what += ", and there are several"
                 report.add(path, what, ", ".join(known[:8]), f"write network: {known[0]}")
             else:
                 homes[name] = spec.network or known[0]
@@ -98,6 +100,8 @@ def families_of(spec: FunctionSpec, network: Network) -> list[Family]:
     """The address families of a function: those that the file gives, else all of its network."""
     if not takes(spec.kind, "ipv6"):
         return [4]
+    if spec.kind == "dhcp":  # leases are of IPv4
+        return [4, *([6] if network.subnet6 is not None or _static(spec, 6) is not None else [])]
     given = [family for family in (4, 6) if _static(spec, family) is not None]
     return given or [family for family in (4, 6) if network.subnet(family) is not None]
 
@@ -105,7 +109,7 @@ def families_of(spec: FunctionSpec, network: Network) -> list[Family]:
 def _kept(name: str, network: str, family: Family, lab: Lab) -> int | None:
     """The address of the function in the running lab, if it is in the same network there."""
     for function in lab.running.functions if lab.running is not None else ():
-        if not isinstance(function, (LoadBalancer, AddressTranslator)):
+        if not isinstance(function, (LoadBalancer, AddressTranslator, DhcpServer)):
             continue
         part = function.part
         if function.name == name and part.network == network:
@@ -312,7 +316,7 @@ def macs(
         owners.setdefault(mac, name)
     kept = {}
     for function in lab.running.functions if lab.running is not None else ():
-        if isinstance(function, (LoadBalancer, AddressTranslator)):
+        if isinstance(function, (LoadBalancer, AddressTranslator, DhcpServer)):
             kept[function.name] = mac_number(function.part.mac) - AUTO_MAC
     given = {name: mac_number(mac) - AUTO_MAC for name in order if (mac := specs[name].mac) is not None}
     taken = [mac_number(mac) - AUTO_MAC for mac in hosts]

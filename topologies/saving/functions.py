@@ -10,6 +10,7 @@ from topologies.model.attachment import AtPorts, Scalable, Tap
 from topologies.model.functions import Backend, Balancer, Chain, Firewall, Function, Rule
 from topologies.model.kinds import (
     AddressTranslator,
+    DhcpServer,
     FirewallFunction,
     IntrusionDetection,
     LoadBalancer,
@@ -157,6 +158,14 @@ def _nat(entry: Function, folder: str) -> Tree:
     return tree
 
 
+def _dhcp(entry: Function, folder: str) -> Tree:
+    dhcp = cast(DhcpServer, entry).dhcp
+    tree: Tree = {"network": dhcp.network, "ipv4": str(dhcp.ipv4.ip), "mac": dhcp.mac}
+    if dhcp.ipv6 is not None:
+        tree["ipv6"] = str(dhcp.ipv6.ip)
+    return tree
+
+
 def _rate_limiter(entry: Function, folder: str) -> Tree:
     rate = cast(RateLimiter, entry).rate
     return {"bandwidth": quantities.bandwidth(rate.bandwidth), "burst": f"{rate.burst}B"}
@@ -188,6 +197,7 @@ WRITERS: dict[str, Writer] = {
     "firewall": _firewall,
     "load-balancer": _balancer,
     "nat": _nat,
+    "dhcp": _dhcp,
     "rate-limiter": _rate_limiter,
     "bridge": lambda entry, folder: {},
     "python": _python,

@@ -57,6 +57,7 @@ KINDS: dict[str, tuple[Engine, ...]] = {
         Engine("haproxy", (*_BALANCER, "http")),
     ),
     "nat": (Engine("openflow", ("switch", "network", "ipv4", "mac", "forwards", "udp-timeout")),),
+    "dhcp": (Engine("dnsmasq", ("switch", "network", "ipv4", "ipv6", "mac")),),
     "rate-limiter": (Engine("kernel", (*_RUN, "bandwidth", "burst")),),
     "bridge": (Engine("kernel", _RUN),),
     "python": (Engine("python", (*_RUN, "file", "packets")),),
@@ -218,7 +219,9 @@ class FunctionSpec(Spec):
     networks: Names | None = Field(
         None, description="firewall, openflow: instead of a switch; done at the ports of all their hosts."
     )
-    network: Name | None = Field(None, description="nat: the outside network, where its address is.")
+    network: Name | None = Field(
+        None, description="nat: the outside network, where its address is. dhcp: the network that it serves."
+    )
     instances: Annotated[int, whole("number of instances", 1, service_units.MOST_INSTANCES)] | None = Field(
         None, description="How many share the load; 1 when left out."
     )
@@ -241,14 +244,18 @@ class FunctionSpec(Spec):
         "packet; 120s when left out.",
         examples=["5min"],
     )
-    ipv4: Ipv4 | None = Field(None, description="load-balancer, nat: its address; chosen when left out.")
-    ipv6: Ipv6 | None = Field(None, description="load-balancer: its IPv6 address; see ipv4.")
+    ipv4: Ipv4 | None = Field(
+        None, description="load-balancer, nat, dhcp: its address; chosen when left out."
+    )
+    ipv6: Ipv6 | None = Field(None, description="load-balancer, dhcp: its IPv6 address; see ipv4.")
     addresses: Annotated[list[Text | None], Or(TEXT)] | None = Field(
         None,
         description="load-balancer: further virtual addresses of the same service.",
         examples=[["10.0.0.101", "fd00::101"]],
     )
-    mac: Mac | None = Field(None, description="load-balancer, nat: its MAC address; chosen when left out.")
+    mac: Mac | None = Field(
+        None, description="load-balancer, nat, dhcp: its MAC address; chosen when left out."
+    )
     protocol: Transport | None = Field(None, description="load-balancer: its protocol; tcp when left out.")
     port: Ports | None = Field(
         None, description="load-balancer: the port of its address, or several.", examples=[80, "80,443"]

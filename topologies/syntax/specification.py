@@ -31,6 +31,7 @@ from topologies.syntax.fields import (
     Spec,
     Subnet4,
     Subnet6,
+    Switched,
     Text,
     Tunnels,
     Vni,
@@ -90,6 +91,11 @@ class NetworkSpec(Spec):
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
     vni: Vni | None = Field(
         None, description="VXLAN network identifier; numbered in the order of names when left out."
+    )
+    dhcp: Switched | None = Field(
+        None,
+        description="Whether a DHCP and DNS server (dnsmasq) serves it: the function "
+        "dhcp-NETWORK, at the switch of its first host.",
     )
     gateway4: Ipv4 | None = Field(
         None, description="The IPv4 address of its router; the last one of the subnet when left out."

@@ -15,7 +15,7 @@ from nfv.contract import timestamp
 from nfv.describe import describe, needs_process
 from nfv.kinds import START
 from topologies.model.attachment import EndSystem, Flows, Inline
-from topologies.model.functions import Balancer, Firewall, Function, Nat, RateLimit, Rule, Script
+from topologies.model.functions import Balancer, Dhcp, Firewall, Function, Nat, RateLimit, Rule, Script
 from topologies.model.kinds import function_of
 from topologies.model.topology import Topology
 from topologies.model.values import Port
@@ -44,6 +44,17 @@ FUNCTIONS: dict[str, dict[str, Any]] = {
         "engine": "haproxy",
         "attachment": EndSystem(switch="s1"),
         "balancer": BALANCER,
+    },
+    "dhcp": {
+        "kind": "dhcp",
+        "engine": "dnsmasq",
+        "attachment": EndSystem(switch="s1"),
+        "dhcp": Dhcp(
+            network="n",
+            at=Port(switch="s1", number=9),
+            mac="02:00:00:00:00:03",
+            ipv4=IPv4Interface("10.0.0.9/24"),
+        ),
     },
     "health-checks": {
         "kind": "load-balancer",

@@ -97,6 +97,7 @@ functions:
     switch: s1
     network: out
     forwards: [{port: 8080, to: "web1:80"}, {protocol: udp, port: 53, to: web1}]
+  names: {kind: dhcp, switch: "s2:44", network: out, mac: "02:00:00:00:00:99"}
   limit: {kind: rate-limiter, switch: s2, bandwidth: 1500kbit, burst: 64kB, on-failure: open}
   pass: {kind: bridge, switch: s2}
   watch:

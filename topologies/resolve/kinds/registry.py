@@ -13,6 +13,7 @@ from topologies.model.values import Frozen
 from topologies.resolve.kinds.addressed import Addressed
 from topologies.resolve.kinds.attaching import AT_PORTS, END_SYSTEM, FLOWS, INLINE, TAP, Way
 from topologies.resolve.kinds.context import Context
+from topologies.resolve.kinds.dhcp import dhcp
 from topologies.resolve.kinds.firewall import firewall
 from topologies.resolve.kinds.script import script
 from topologies.resolve.kinds.signatures import ids
@@ -56,6 +57,10 @@ def _nat_way(spec: FunctionSpec, engine: str) -> Way:
     return FLOWS
 
 
+def _dhcp_way(spec: FunctionSpec, engine: str) -> Way:
+    return END_SYSTEM
+
+
 def _ids_way(spec: FunctionSpec, engine: str) -> Way:
     return INLINE if spec.mode == "inline" else TAP
 
@@ -89,6 +94,7 @@ RESOLUTIONS: dict[str, Resolution] = {
     "firewall": Resolution(_firewall_way, "firewall", _firewall),
     "load-balancer": Resolution(_balancer_way, "balancer", _balancer, own_port=True),
     "nat": Resolution(_nat_way, "nat", _nat),
+    "dhcp": Resolution(_dhcp_way, "dhcp", dhcp, own_port=True),
     "rate-limiter": Resolution(inline, "rate", _rate),
     "bridge": Resolution(inline),
     "python": Resolution(inline, "script", script),

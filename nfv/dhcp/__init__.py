@@ -1,0 +1,1 @@
+"""DHCP and DNS by dnsmasq: its configuration, and the process around it."""
