@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from dataplane.fabric.fabric import Fabric
@@ -94,7 +94,8 @@ def send(
 
     if timeout is None and topology.applications:
         timeout = APP_PATIENCE
-    held = HeldUp(_on_the_way(net))
+    states = _states(net)
+    held = HeldUp(_on_the_way(net, states))
     try:
         return probe(
             [present(host) for host in topology.hosts],
@@ -107,6 +108,7 @@ def send(
             parts_now=_parts_now(net, topology),
             told=told,
             held=held,
+            slow={host for host, state in states.items() if state.get("accelerator") == "tcg"},
             tracked=bool(topology.functions),
             crossings=crossings,
             forget=forget,
@@ -124,8 +126,13 @@ def _parts_now(net: Fabric, topology: Topology) -> dict[str, int]:
     return parts_now(topology, down, {host for host, wire in wires.items() if wire in down})
 
 
-def _on_the_way(net: Fabric) -> list[int]:
+def _states(net: Fabric) -> dict[str, dict[str, str | int | float | bool]]:
+    """Host -> what its driver tells of it."""
+    return {host: driver(net.host_plan(host).kind).state(place) for host, place in net.places().items()}
+
+
+def _on_the_way(net: Fabric, states: Mapping[str, Mapping[str, object]]) -> list[int]:
     """The processes that carry and answer frames: switches, and hosts that are a process, as machines are."""
     switching = [pid for (_, program), (pid, _) in net.daemon_sockets().items() if program == "ovs-vswitchd"]
-    hosts = [driver(net.host_plan(host).kind).state(place).get("pid") for host, place in net.places().items()]
+    hosts = [state.get("pid") for state in states.values()]
     return [*switching, *(pid for pid in hosts if isinstance(pid, int))]

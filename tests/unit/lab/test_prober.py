@@ -294,6 +294,26 @@ def test_time_in_which_switches_were_held_up_does_not_count() -> None:
     assert not pace.is_late(probe_of_a_pair, late, held=2.0 + 1.5 * pace.lost_after)
 
 
+def test_a_slow_host_is_tried_twice_as_often() -> None:
+    def tries(*slow: str) -> int:
+        hosts, ticks = make_hosts(3), itertools.count()
+        wire = Wire(hosts)
+        wire.drop = lambda src, dst, frame: True
+        with wire.running():
+            outcome = probe(
+                hosts,
+                wire.open,
+                [("h1", "h2")],
+                30.0,
+                families=(4,),
+                clock=lambda: next(ticks) * 0.1,
+                slow=slow,
+            )
+        return outcome.frames_sent
+
+    assert tries("h2") == tries("h1") == 2 * tries("h3") == 2 * tries()
+
+
 def test_no_frame_is_sent_again_while_the_switches_wait_for_a_processor() -> None:
     def frames_sent(*, all_the_time: bool) -> int:
         ticks = itertools.count()
