@@ -11,7 +11,6 @@ import json
 import os
 import re
 import resource
-import select
 import shutil
 import subprocess
 import time
@@ -27,6 +26,7 @@ from dataplane.netlink.route import End, Socket, add_bridge, add_veth, delete_li
 from dataplane.netlink.shaping import qdiscs
 from dataplane.sandbox import sandbox
 from dataplane.sandbox.errors import SandboxError
+from linux.readiness import readable
 from topologies.model.topology import Shaping, Topology
 
 OLDEST_OVS = (2, 17)
@@ -197,7 +197,7 @@ def _probe_inside(wanted: frozenset[str]) -> dict[str, str]:
     deadline = time.monotonic() + PROBE_SECONDS
     try:
         while not data.endswith(b"\n"):
-            ready, _, _ = select.select([box.status], [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable([box.status], max(0.0, deadline - time.monotonic()))
             more = box.status.recv(65536) if ready else b""
             if not more:
                 return {kind: "no answer" for kind in wanted}

@@ -14,6 +14,8 @@ import os
 import select
 import signal
 
+from linux.readiness import readable
+
 SNAPSHOT = 262144
 """Limit in bytes of a packet: tcpdump's own (MAXIMUM_SNAPLEN of libpcap)."""
 _ETHERNET = 1  # DLT_EN10MB
@@ -111,7 +113,7 @@ class Capture:
         with StopAtSignals(), contextlib.suppress(Stopped):
             source = self._pcap.pcap_get_selectable_fd(self._handle)
             while count is None or done < count:
-                select.select([source], [], [])
+                readable([source])
                 most = -1 if count is None else count - done
                 taken = self._pcap.pcap_dispatch(self._handle, most, self._pcap.pcap_dump, out.handle)
                 if taken < 0:

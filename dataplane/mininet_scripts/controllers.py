@@ -7,7 +7,6 @@ import contextlib
 import ipaddress
 import json
 import os
-import select
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from pathlib import Path
 from dataplane.mininet_scripts.layout import ASK, OPENFLOW_PORTS, SERVED, WIRES
 from dataplane.netlink.route import Socket, add_address
 from dataplane.sandbox.namespaces import LOOPBACK
+from linux.readiness import readable
 
 PATIENCE = 20.0
 """Timeout in seconds for a controller that has been started to listen."""
@@ -168,7 +168,7 @@ def _carry(near: socket.socket, far: socket.socket) -> None:
             end.settimeout(None)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         while True:
-            for end in select.select([near, far], [], [])[0]:
+            for end in readable([near, far]):
                 data = end.recv(65536)
                 if not data:
                     return

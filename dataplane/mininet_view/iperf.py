@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import shutil
 import subprocess
 import time
 from typing import Any
 
 from dataplane.hosts.packages import how_to_install
+from linux.readiness import readable
 
 _START = 5.0
 """Seconds that a server gets to listen, and a client to connect."""
@@ -57,7 +57,7 @@ def _listening(serving: subprocess.Popen[bytes], name: str) -> None:
     assert serving.stdout is not None
     deadline, said = time.monotonic() + _START, b""
     while b"listening" not in said:
-        ready, _, _ = select.select([serving.stdout], [], [], max(0.0, deadline - time.monotonic()))
+        ready = readable([serving.stdout], max(0.0, deadline - time.monotonic()))
         more = os.read(serving.stdout.fileno(), 4096) if ready else b""
         if not more:
             words = said.decode(errors="replace").strip("-\n ") or "it says nothing"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import struct
@@ -25,6 +24,7 @@ from pathlib import Path
 from dataplane.sandbox.errors import SandboxError, explain, system_facts
 from dataplane.sandbox.sockets import close_side_by_side, processes, taken_over
 from linux import syscalls
+from linux.readiness import readable
 
 NAMESPACES = (
     syscalls.CLONE_NEWNS
@@ -56,7 +56,7 @@ class Sandbox:
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait (seconds; None: forever) until every process inside has ended; whether they have."""
-        ready = self._pidfd < 0 or bool(select.select([self._pidfd], [], [], timeout)[0])
+        ready = self._pidfd < 0 or bool(readable([self._pidfd], timeout))
         if ready and self._helper is not None:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(self._helper, 0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import select
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -19,6 +18,7 @@ from dataplane.sandbox.process_state import is_stopped
 from lab.access.holders import connect, peer
 from lab.access.holders import supervisor_pid as supervisor_pid
 from lab.failure import Exit, Failure
+from linux.readiness import readable
 
 _LOOK = 0.25
 """Seconds between two checks of the process that we wait for."""
@@ -70,7 +70,7 @@ def await_answer(stream: socket.socket, name: str, timeout: float | None) -> Non
     Raises Failure when a signal has stopped the lab, TimeoutError after that time.
     """
     pid, began = peer(stream)[0], time.monotonic()
-    while not select.select([stream], [], [], _LOOK)[0]:
+    while not readable([stream], _LOOK):
         if is_stopped(pid):
             raise Failure(
                 f"lab {name} is stopped by a signal (process {pid})",

@@ -8,7 +8,6 @@ import codecs
 import contextlib
 import json
 import os
-import select
 import signal
 import subprocess
 import threading
@@ -22,6 +21,7 @@ from lab.commands.command import groups_below
 from lab.failure import Failure
 from lab.messages.execution import Encoding, ExecLine, ExecRequest, ExecResult
 from lab.supervisor.host_commands import Invocation
+from linux.readiness import readable
 
 MOST = 8 << 20
 """Bytes of output, and of errors, that an answer holds."""
@@ -170,7 +170,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         handle = os.pidfd_open(process.pid)
         try:
             signal.pidfd_send_signal(handle, signal.SIGTERM)
-            select.select([handle], [], [], END_PATIENCE)
+            readable([handle], END_PATIENCE)
         finally:
             os.close(handle)
     # Before wait(), no other process has its number. 0 is a group that began outside of the lab.

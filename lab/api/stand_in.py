@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable
+
+from linux.readiness import readable
 
 _CREDENTIALS = struct.Struct("iII")
 _PATIENCE = 0.5
@@ -39,7 +40,7 @@ class StandIn:
     def _run(self) -> None:
         watched: list[socket.socket | int] = [self._listener, self._wake]
         while True:
-            ready, _, _ = select.select(watched, [], [])
+            ready = readable(watched)
             if self._wake in ready:
                 return
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import threading
 import time
@@ -13,6 +12,7 @@ from lab.checks import frames
 from lab.checks.judgement import Judgement, finding
 from lab.checks.room import Visit
 from lab.messages.checks import Finding
+from linux.readiness import readable
 from topologies.model.checks import Check, Reachable
 from topologies.model.checks_of_ways import Survives
 
@@ -122,7 +122,7 @@ class Stream:
                     due = max(due + EVERY, now - 10 * EVERY)
                     for pair in self._pairs:
                         self._send(*pair)
-                ready = select.select(list(by_descriptor), [], [], max(0.0, min(due - now, EVERY)))[0]
+                ready = readable(list(by_descriptor), max(0.0, min(due - now, EVERY)))
                 for descriptor in ready:
                     self._receive(by_descriptor[descriptor])
         finally:

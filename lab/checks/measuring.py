@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import socket
 import statistics
 import threading
@@ -20,6 +19,7 @@ from lab.checks.room import Visit
 from lab.checks.services import Pair, open_to, pairs, words
 from lab.messages.checks import Finding
 from lab.probe.loop import address_of
+from linux.readiness import readable
 from topologies.model.checks_of_services import Balanced, Latency, Rate
 
 WARMING = 0.25
@@ -66,7 +66,7 @@ def round_trips(pair: Pair, count: int, most: float, visit: Visit) -> list[float
             began = time.monotonic()
             raw.send(frames.request(src, dst, "icmp", 0, nonce, tag))
             while (left := began + most / (count + 1) - time.monotonic()) > 0:
-                if not select.select([raw], [], [], left)[0]:
+                if not readable([raw], left):
                     break
                 seen = frames.recognise(raw.recv(2048), nonce, tag + 1)
                 if seen is not None and seen.tag == tag and seen.kind == "reply":

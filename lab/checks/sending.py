@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from lab.failure import Failure
 from lab.messages.checks import Finding
 from lab.packets import build
 from lab.packets.expression import Expression, parse
+from linux.readiness import readable
 from topologies.model.checks_of_ways import Sent
 
 QUIET = 0.5
@@ -81,7 +81,7 @@ def _once(
         sender.send(frame)
         until = time.monotonic() + QUIET
         while (left := until - time.monotonic()) > 0 and not visit.cancelled():
-            for descriptor in select.select(list(sockets), [], [], left)[0]:
+            for descriptor in readable(list(sockets), left):
                 host, raw = sockets[descriptor]
                 try:
                     data = raw.recv(1 << 16)

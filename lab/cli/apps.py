@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import threading
 import time
@@ -16,6 +15,7 @@ from lab.cli.common import Json, Lab, client, usage
 from lab.cli.say import err, out, out_json, paint
 from lab.failure import Exit, Failure, unknown
 from lab.messages.lab import ApplicationState
+from linux.readiness import readable
 
 _CHUNK = 65536
 
@@ -128,7 +128,7 @@ def _carry(near: socket.socket, port: int) -> None:
             far.settimeout(None)
             open_ends = {near: far, far: near}
             while open_ends:
-                for end in select.select([*open_ends], [], [])[0]:
+                for end in readable([*open_ends]):
                     try:
                         data = end.recv(_CHUNK)
                         open_ends[end].sendall(data)

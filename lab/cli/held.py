@@ -11,7 +11,6 @@ import contextlib
 import fcntl
 import json
 import os
-import select
 import signal
 import sys
 from types import FrameType
@@ -23,6 +22,7 @@ from lab.cli.extending import extend
 from lab.failure import Exit, Failure, Interrupted
 from lab.start.launch import launch
 from lab.start.order import Order
+from linux.readiness import readable
 
 _F_SETSIG = 10  # fcntl(2)
 
@@ -96,5 +96,5 @@ def _interrupt_at_end(fd: int) -> None:
     fcntl.fcntl(fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(fd, _F_SETSIG, signal.SIGINT)
     fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_ASYNC)
-    if select.select([fd], [], [], 0.0)[0]:  # nothing more is ever written, so this is its end
+    if readable([fd], 0.0):  # nothing more is ever written, so this is its end
         signal.raise_signal(signal.SIGINT)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import socket
 from collections.abc import Iterator
+
+from linux.readiness import readable
 
 WAY_OUT = 0x1D
 """Ctrl-], as telnet(1) and virsh(1) have it."""
@@ -32,7 +33,7 @@ def _pass_on(stream: socket.socket, typed: bool) -> bool:
     """Whether the stream has ended."""
     sources: list[int] = [0, stream.fileno()]
     while True:
-        ready, _, _ = select.select(sources, [], [])
+        ready = readable(sources)
         if stream.fileno() in ready:
             try:
                 data = stream.recv(1 << 16)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import shutil
 import signal
 import sys
@@ -24,6 +23,7 @@ from lab.cli.rendering import usage as render
 from lab.cli.say import Paint, can_overwrite, out, out_json, paint, written
 from lab.messages.usage import Usage, UsageRow
 from lab.views.usage import SORTS, by, rows
+from linux.readiness import readable
 
 if TYPE_CHECKING:
     from lab.access.client import Client
@@ -115,7 +115,7 @@ def _draw(lab: str, table: list[UsageRow], sort: str) -> None:
 
 def _typed(patience: float) -> str:
     """What the user types within this time."""
-    if not select.select([sys.stdin], [], [], patience)[0]:
+    if not readable([sys.stdin], patience):
         return ""
     octets = os.read(sys.stdin.fileno(), 1024)
     return octets.decode(errors="replace") if octets else "q"  # the terminal is gone

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +14,7 @@ from dataplane.mininet_scripts import topologies_in_python
 from dataplane.sandbox.errors import SandboxError
 from dataplane.sandbox.sandbox import Sandbox, spawn
 from lab.failure import Exit, Failure
+from linux.readiness import readable
 
 PATIENCE = 30.0
 """Timeout in seconds for the code, however busy the machine is."""
@@ -74,7 +74,7 @@ def _answer(sandbox: Sandbox, wanted: Named) -> dict[str, object]:
     sandbox.status.sendall(b"!")
     said, deadline = b"", time.monotonic() + PATIENCE
     while not said.endswith(b"\n"):
-        if not select.select([sandbox.status], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not readable([sandbox.status], max(0.0, deadline - time.monotonic())):
             raise Failure(
                 f"{wanted.file} doesn't end within {PATIENCE:.0f} s", "does its build() have a loop?"
             )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import tempfile
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lab.failure import Failure
 from lab.scripting import programs
+from linux.readiness import readable
 
 if TYPE_CHECKING:
     from scapy.plist import PacketList
@@ -97,7 +97,7 @@ class Capture:
         assert stream is not None
         deadline = time.monotonic() + START_PATIENCE
         while _BEGUN not in self._told:
-            ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+            ready = readable([stream], max(0.0, deadline - time.monotonic()))
             octets = os.read(stream.fileno(), 4096) if ready else b""
             if not octets:
                 code = self._process.wait() if ready else 1

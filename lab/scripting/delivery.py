@@ -6,7 +6,6 @@ built before the first is sent, compared as octets, and decoded when somebody lo
 
 from __future__ import annotations
 
-import select
 import socket
 import struct
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lab.failure import Failure
+from linux.readiness import ready
 
 Key = Callable[[bytes], Hashable]
 """What is the same in a frame when it is sent and when it arrives."""
@@ -120,8 +120,8 @@ def deliver(
         on_the_way = at - max(base, len(frames) - waiting)
         more = [sender] if at < len(frames) and on_the_way < WINDOW else []
         left = PAUSE if at < len(frames) else max(0.0, until - clock())
-        readable, writable, _ = select.select(list(by_socket), more, [], left)
-        for raw in readable:
+        come, writable = ready(list(by_socket), more, left)
+        for raw in come:
             host = by_socket[raw]
             for frame in _read(raw):
                 if (what := key(frame)) not in wanted:
@@ -135,9 +135,9 @@ def deliver(
         if writable:
             at = _send(sender, frames, at)
             until = clock() + timeout
-        elif not readable and at < len(frames):
+        elif not come and at < len(frames):
             base = at  # nothing came for a while: what is on the way is lost
-        elif not readable and clock() >= until:
+        elif not come and clock() >= until:
             break
     overrun = sum(_overrun(raw) for raw in receivers.values())
     return Delivery(len(frames), arrived, _numbers(keys, due), repeated, last - began, overrun)

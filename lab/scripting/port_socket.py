@@ -7,7 +7,6 @@ that sends, so its addresses are filled in, and a next hop's MAC address is aske
 from __future__ import annotations
 
 import logging
-import select
 import time
 from collections.abc import Iterable, Iterator
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -22,6 +21,7 @@ from scapy.supersocket import SuperSocket
 
 from lab.probe import frames
 from lab.scripting.ports import Ports, Station
+from linux.readiness import readable
 from wire.mac import BROADCAST, mac_octets, mac_text
 
 TRIES, PATIENCE = 3, 0.3
@@ -200,7 +200,7 @@ def _asked(hop: str, station: Station, ports: Ports) -> str | None:
         for _ in range(TRIES):
             raw.send(question)
             until = time.monotonic() + PATIENCE
-            while select.select([raw], [], [], max(0.0, until - time.monotonic()))[0]:
+            while readable([raw], max(0.0, until - time.monotonic())):
                 if (mac := _answer(Ether(raw.recv(BIGGEST)), hop)) is not None:
                     return mac
     finally:

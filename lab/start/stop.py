@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from lab.access.client import supervisor_pid
 from lab.failure import Exit, Failure
 from lab.naming import CLOSING
 from lab.start import suspended
+from linux.readiness import readable
 
 GRACE = 2.0
 """Seconds to wait after SIGTERM before the supervisor's sandbox is killed."""
@@ -51,7 +51,7 @@ def _end(name: str, pid: int, timeout: float) -> None:
         if not ended:
             signal.pidfd_send_signal(init, signal.SIGKILL)
             suspended.go_on(first)
-            if not select.select([init], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            if not readable([init], max(0.0, deadline - time.monotonic())):
                 raise Failure(
                     f"lab {name} doesn't end",
                     f"a process in it hangs in the kernel; see: ps --ppid {pid}",
@@ -68,7 +68,7 @@ def _ends(init: int, pid: int, timeout: float) -> bool:
     """Whether the process of the pidfd ``init`` ends in time; commands that are suspended are continued."""
     deadline = time.monotonic() + timeout
     while (left := deadline - time.monotonic()) > 0:
-        if select.select([init], [], [], min(MOMENT, left))[0]:
+        if readable([init], min(MOMENT, left)):
             return True
         suspended.go_on(pid)
     return False

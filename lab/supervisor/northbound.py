@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import select
 import time
 from collections.abc import Callable, Mapping
 from http.client import HTTPException
@@ -12,6 +11,7 @@ from urllib.parse import quote
 
 from lab.access.client import UnixConnection
 from lab.failure import Exit, Failure, NotThere
+from linux.readiness import readable
 
 TIMEOUT = 30.0
 """Timeout in seconds for an answer, unless there is a reason not to wait for it."""
@@ -65,7 +65,7 @@ def ask(
                 if time.monotonic() > min(listening, answered):
                     raise
                 time.sleep(0.02)
-        while not select.select([connection.sock], [], [], _LOOK)[0]:
+        while not readable([connection.sock], _LOOK):
             if why := doubt():
                 raise NoAnswer(why)
             if time.monotonic() > answered:

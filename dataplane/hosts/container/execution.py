@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import signal
 import stat
 import sys
@@ -23,6 +22,7 @@ from dataplane.hosts.container.bundle import exec_words
 from dataplane.hosts.container.entrance import NAME, Files, become_hosts_root, files_of
 from dataplane.hosts.driver import Place, unpacked
 from linux import syscalls
+from linux.readiness import readable
 
 CARRIED = ("TERM", "COLORTERM", "SDNLAB", "SDNLAB_PLACE")
 """The caller's variables that a command in a container gets, beside those of the container."""
@@ -104,7 +104,7 @@ def _ended_with_us(pid: int) -> Iterator[None]:
             os.close(held)
             for fd in (0, 1, 2):
                 os.close(fd)
-            if select.select([ours, handle], [], [])[0] == [ours]:
+            if readable([ours, handle]) == [ours]:
                 signal.pidfd_send_signal(handle, signal.SIGKILL)
         finally:
             os._exit(0)

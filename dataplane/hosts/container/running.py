@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import resource
-import select
 import shutil
 import signal
 import subprocess
@@ -27,6 +26,7 @@ from dataplane.hosts.own_tree import OwnFile, tree_of
 from dataplane.hosts.room import PROCESSES, bounded
 from dataplane.sandbox.namespaces import RUN_NETNS, Namespace, run_in
 from linux import syscalls
+from linux.readiness import readable
 from topologies.model.hosts import Container, ContainerHost, Host
 
 if TYPE_CHECKING:
@@ -267,7 +267,7 @@ def _await_end(pid: int | None) -> None:
     except ProcessLookupError:
         return
     with contextlib.closing(os.fdopen(handle, "rb", buffering=0)):
-        select.select([handle], [], [])
+        readable([handle])
 
 
 def _last_line(log: Path) -> str:
