@@ -43,6 +43,7 @@ class Probe:
     most: int = _TRIES  # copies that are sent before it counts as lost
     one_way: bool = False  # its arrival counts; otherwise that of the answer
     answer: bytes = b""  # what the prober itself sends back from the destination; empty: its stack answers
+    resolving: bool = False  # its destination's kernel resolves the source's address, to answer
     emit: Callable[[bytes], None] | None = None  # sends it, in place of the source's socket
     then: list[Probe] = field(default_factory=list)  # released when this one is answered
 
@@ -137,6 +138,19 @@ class Run:
     crossing: int | None = None  # echoes from this index on cross links
     forget: Forget | None = None
     heard: float = 0.0  # when something was answered, or the pace began anew
+    kernels: int = 0  # echoes for which a kernel resolves a neighbour, until they are answered or late
+
+    def began(self, probe: Probe) -> None:
+        """A probe was sent."""
+        if probe.stack and not probe.resolving:
+            probe.resolving = True
+            self.kernels += 1
+
+    def ended(self, probe: Probe) -> None:
+        """A probe was answered, or is late."""
+        if probe.resolving:
+            probe.resolving = False
+            self.kernels -= 1
 
 
 def address_of(station: Station, family: int) -> bytes | None:
@@ -191,7 +205,6 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
     flying: deque[Probe] = deque()  # recently sent, oldest first: what congestion is judged by
     unanswered: deque[Probe] = deque()  # everything sent, oldest first
     in_flight = [0] * len(run.sockets)
-    resolved = 0  # echoes on the way for which a kernel resolves a neighbour
     poller = select.epoll()
     try:
         by_fd = {}
@@ -209,17 +222,16 @@ def drive(run: Run, seconds: float, told: Told | None = None, soft: bool = False
                 run.pace.begin_anew()
                 run.heard = now
             while flying and (flying[0].answered or now - flying[0].sent > run.pace.stale_after):
-                landed = flying.popleft()
-                in_flight[landed.src] -= 1
-                resolved -= landed.stack
+                in_flight[flying.popleft().src] -= 1
             held = run.held()
             while unanswered and (unanswered[0].answered or run.pace.is_late(unanswered[0], now, held)):
                 late = unanswered.popleft()
+                run.ended(late)
                 if not late.answered and late.tries < late.most:
                     waiting.append(late)
                 elif not late.answered:
                     open_probes -= late.give_up()
-            resolved += _send_due(run, waiting, flying, unanswered, in_flight, resolved)
+            _send_due(run, waiting, flying, unanswered, in_flight)
             # if the window has room, only poll for answers; otherwise wait for them
             pause = 0.0 if waiting and len(flying) < run.pace.window else 0.01
             for fd, _event in poller.poll(min(pause, max(0.0, deadline.at - now)), 256):
@@ -234,18 +246,15 @@ def _send_due(
     flying: deque[Probe],
     unanswered: deque[Probe],
     in_flight: list[int],
-    resolved: int,
-) -> int:
-    """Send from ``waiting`` while the window has room, no host more than its share; how many kernels resolve
-    a neighbour for what was sent. ``resolved``: how many do already."""
+) -> None:
+    """Send from ``waiting`` while the window has room, no host more than its share."""
     deferred: list[Probe] = []
-    room = _ROOM - resolved if run.forget is not None else len(waiting)
-    resolving = 0
+    room = _ROOM if run.forget is not None else len(run.echoes)
     while waiting and len(flying) < run.pace.window and len(deferred) <= 64:
         item = waiting.popleft()
         if item.answered:
             continue
-        if in_flight[item.src] >= _PER_HOST or (item.stack and resolving >= room):
+        if in_flight[item.src] >= _PER_HOST or (item.stack and run.kernels >= room):
             deferred.append(item)
             continue
         item.sent, item.held = run.clock(), run.held()
@@ -263,9 +272,8 @@ def _send_due(
         in_flight[item.src] += 1
         flying.append(item)
         unanswered.append(item)
-        resolving += item.stack
+        run.began(item)
     waiting.extendleft(reversed(deferred))
-    return resolving
 
 
 def _receive(run: Run, at: int, waiting: deque[Probe]) -> int:
@@ -303,6 +311,7 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
         item.seconds = now - item.sent
         run.pace.answered(item, now)
         source = address_of(run.stations[item.src], item.family)
+        run.ended(item)
         if run.forget is not None and item.stack and source is not None:
             run.forget(run.stations[item.dst].name, source)
         return 0 if item.given_up else 1

@@ -628,3 +628,24 @@ def test_kernels_keep_what_they_resolved_where_they_answer_all_pairs() -> None:
     assert result.ok and result.method == "stack" and not forgotten
     result = run(make_hosts(4), method="frames", forget=lambda host, address: forgotten.append(host))
     assert result.ok and len(forgotten) == 8  # a ring, in both families
+
+
+def test_few_kernels_resolve_at_a_time_also_while_nothing_is_answered() -> None:
+    hosts = make_hosts(300)
+    ring = [(a.name, b.name) for a, b in zip(hosts, [*hosts[1:], hosts[0]], strict=True)]
+    asked: set[tuple[str, str]] = set()
+
+    def silent(wire: Wire) -> None:
+        def drop(src: str, dst: str, frame: bytes) -> bool:
+            if dst != "arp":
+                asked.add((src, dst))
+            return dst != "arp"
+
+        wire.drop = drop
+
+    ticks = itertools.count()
+    result = run(
+        hosts, silent, ring, families=(4,), method="stack", forget=lambda host, address: None,
+        clock=lambda: next(ticks) * 5e-5, held=lambda: 0.0, timeout=0.25,
+    )  # fmt: skip
+    assert not result.rtt and 0 < len(asked) <= 256
