@@ -1,10 +1,11 @@
 """Keeps frames of devices from the kernel's own protocol stack: a drop at the netdev ingress hook (nft(8)).
 
-Open vSwitch reads a switch port through a packet socket (or, in the kernel, its receive handler).  The IP
-stack of the port's namespace gets every frame as well, and would answer for the addresses there.  The hook
-comes after packet sockets and before the stack, so Open vSwitch and ``capture`` miss nothing.  It is the
-second protection. The first one is that such a namespace has no address that tenants can reach (see
-``namespaces.DEAF``); this also works if a kernel lacks the hook (NETFILTER_INGRESS, nf_tables).
+Open vSwitch's userspace datapath reads a switch port through a packet socket.  The IP stack of the port's
+namespace gets every frame as well, and would answer for the addresses there.  The hook comes after packet
+sockets and before the stack, so Open vSwitch and ``capture`` miss nothing.  (The kernel's datapath takes a
+port's frames after the hook and before the stack: there, nothing must be dropped, and the stack hears
+nothing.)  It is the second protection. The first one is that such a namespace has no address that tenants can
+reach (see ``namespaces.DEAF``); this also works if a kernel lacks the hook (NETFILTER_INGRESS, nf_tables).
 
 In a function's namespace, a bridge or process gets the frames.  A drop at the devices would take them from
 the bridge, too, so the drop is at the hook ``input`` there.

@@ -24,6 +24,7 @@ from dataplane.fabric.underlay import UnderlayFabric
 from dataplane.fabric.wires import Wires
 from dataplane.hosts.driver import Place, place_of
 from dataplane.hosts.drivers import driver
+from dataplane.ovs.datapaths import USERSPACE, Datapath
 from dataplane.plan.lab import MANAGEMENT, Plan, devices_of, instance_netns, plan
 from dataplane.plan.pieces import EndPlan, HostPlan
 from dataplane.plan.stretches import breaks
@@ -56,7 +57,7 @@ class Fabric:
         topology: Topology,
         run_dir: str | Path,
         controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
-        datapath: str = "auto",
+        datapath: Datapath = USERSPACE,
         report: Report = lambda stage, seconds: None,
         tell_daemon: TellDaemon = lambda domain, news: None,
     ) -> None:
@@ -65,7 +66,7 @@ class Fabric:
         self.plan: Plan = plan(topology)
         self._host_plans: tuple[Plan | None, dict[str, HostPlan]] = None, {}
         domains = self.plan.domains
-        spaces = Spaces(domain.netns for domain in domains)
+        spaces = Spaces((domain.netns for domain in domains), datapath)
         hosts = Hosts(spaces, self.run_dir)
         self.parts = Parts(
             spaces,
@@ -91,8 +92,8 @@ class Fabric:
     # Asking
 
     @property
-    def datapath(self) -> str:
-        """What the switches forward with: ``auto`` until they are started, then ``netdev`` or ``system``."""
+    def datapath(self) -> Datapath:
+        """What the switches forward with."""
         return self.parts.switches.datapath
 
     def namespace_fd(self, host: str) -> int:

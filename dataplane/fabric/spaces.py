@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dataplane.fabric import deafness
 from dataplane.hosts import users
+from dataplane.ovs.datapaths import Datapath
 from dataplane.plan.pieces import EndPlan, SpaceKind
 from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import Namespace
@@ -14,11 +15,12 @@ from dataplane.sandbox.namespaces import Namespace
 class Spaces(Mapping[str, Namespace]):
     """The namespaces by file name. They stay open until ``close``.
 
-    ``domains``: the file names of those that switches are in.
+    ``domains``: the file names of those that switches are in; these forward with the ``datapath``.
     """
 
-    def __init__(self, domains: Iterable[str]) -> None:
+    def __init__(self, domains: Iterable[str], datapath: Datapath) -> None:
         self.domains = tuple(domains)
+        self._datapath = datapath
         self.heard: set[str] = set()
         """Namespaces whose own IP stack receives tenants' frames, because this kernel can't drop them
         before."""
@@ -70,8 +72,16 @@ class Spaces(Mapping[str, Namespace]):
             if end.netns in self.domains:
                 by_netns.setdefault(end.netns, []).append(end.device)
         for netns, devices in by_netns.items():
-            if not deafness.deafen(self._spaces[netns], devices):
+            if not self.deafen(netns, devices):
                 self.heard.add(netns)
+
+    def deafen(self, netns: str, devices: Sequence[str]) -> bool:
+        """Keep what comes in at these switch ports from the IP stack of their namespace. False: this kernel
+        can't.
+
+        A datapath that takes the frames itself leaves nothing to drop, and a drop would take them from it.
+        """
+        return self._datapath.takes_frames or deafness.deafen(self._spaces[netns], devices)
 
     def close(self) -> None:
         """Close all descriptors. The namespaces end with the sandbox."""

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataplane.change.operations import SetController, SetPorts, SetShaped
-from dataplane.ovs import kernel_datapath, ofctl, ovsdb
+from dataplane.ovs import ofctl, ovsdb
 from dataplane.ovs.daemon import News
+from dataplane.ovs.datapaths import USERSPACE, Datapath
 from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovs.unixctl import control_socket
 from dataplane.plan.lab import MANAGEMENT
@@ -43,7 +44,7 @@ class Switches:
 
     ``domains``: those of the lab's plan, set again when the plan changes.  ``run_dir`` gets a directory for
     each.  ``controllers``: name -> address; switches of a controller without an entry get no controller.
-    ``datapath`` is ``auto``, ``netdev`` or ``system``; after the start, it is the chosen one.
+    ``datapath``: what they forward with.
     ``tell_daemon`` is called when a domain's daemon ends or starts again.
     """
 
@@ -52,7 +53,7 @@ class Switches:
         domains: tuple[DomainPlan, ...],
         run_dir: Path,
         controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
-        datapath: str = "auto",
+        datapath: Datapath = USERSPACE,
         tell_daemon: TellDaemon = lambda domain, news: None,
     ) -> None:
         self.domains = domains
@@ -70,8 +71,6 @@ class Switches:
         in the lab. ``bare``: the switches that connect to their controllers before they have ports. Each
         future is done when one domain has its bridges."""
         self._bare = bare
-        if self.datapath == "auto":
-            self.datapath = "system" if kernel_datapath.usable() else "netdev"
         if len(self.domains) == 1:
             # Open vSwitch's own tools look here; if there are several domains, OVS_RUNDIR must name one.
             with contextlib.suppress(OSError):
@@ -94,9 +93,10 @@ class Switches:
         switch = self._running[domain.name]
         switch.start()
         bare = [replace(b, ports=tuple(p for p in b.ports if not p.is_device)) for b in domain.bridges]
-        timeouts = ovsdb.timeout_operations(self.datapath, domain.udp_timeouts) if domain.udp_timeouts else []
+        kind, zones = self.datapath.type, domain.udp_timeouts
+        timeouts = ovsdb.timeout_operations(kind, zones) if zones else []
         controllers = self._controllers_of(b for b in domain.bridges if b.switch in self._bare)
-        switch.order(ovsdb.bridge_operations(bare, self.datapath, None) + controllers + timeouts)
+        switch.order(ovsdb.bridge_operations(bare, kind, None) + controllers + timeouts)
 
     def _controllers_of(self, bridges: Iterable[BridgePlan]) -> list[ovsdb.Operation]:
         return [
@@ -180,7 +180,7 @@ class Switches:
 
     def set_timeouts(self, domain: str, timeouts: tuple[tuple[int, int], ...]) -> None:
         """Change the timeouts of idle UDP connections in a domain; see ``DomainPlan``."""
-        self._running[domain].apply(ovsdb.timeout_operations(self.datapath, timeouts))
+        self._running[domain].apply(ovsdb.timeout_operations(self.datapath.type, timeouts))
 
     def set_shaped(self, operation: SetShaped) -> None:
         """Change whether the queueing disciplines of ports are left alone."""
@@ -267,7 +267,7 @@ class Switches:
                 ports = tuple(port for port in bridge.ports if port in after)
                 whole = replace(bridge, ports=ports)
                 to = target(bridge, self._controllers)
-                operations += ovsdb.bridge_operations([whole], self.datapath, to)
+                operations += ovsdb.bridge_operations([whole], self.datapath.type, to)
             else:
                 operations += _exchange(bridge, (before or frozenset()) - after, after, rows)
         return operations

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
 from ipaddress import IPv4Interface
 
 from dataplane.change.operations import End as Device
 from dataplane.change.operations import Forward
-from dataplane.fabric.deafness import deafen
 from dataplane.fabric.routing import Routing, prepare
+from dataplane.fabric.spaces import Spaces
 from dataplane.netlink.overlay import EVERYBODY, add_default, add_vxlan, delete_fdb, set_fdb, set_mtu
 from dataplane.netlink.route import End, Request, Socket, add_address, add_veth, delete_link, set_index
 from dataplane.netlink.shaping import qdiscs
 from dataplane.plan.underlay import UnderlayPlan, VxlanPlan
 from dataplane.sandbox import namespaces
-from dataplane.sandbox.namespaces import Namespace
 
 GONE = frozenset({errno.ENODEV})
 
 
 class UnderlayFabric:
-    """The running underlay of a lab. ``spaces``: namespaces by file name; they stay the caller's."""
+    """The running underlay of a lab. ``spaces`` stay the caller's."""
 
-    def __init__(self, plan: UnderlayPlan, spaces: Mapping[str, Namespace]) -> None:
+    def __init__(self, plan: UnderlayPlan, spaces: Spaces) -> None:
         self.plan = plan
         self._spaces = spaces
         self._routing: Routing | None = None
@@ -64,7 +62,7 @@ class UnderlayFabric:
         ports = self._spaces[device.netns]
         request = add_vxlan(device.device, device.vni, device.local, device.mtu, ports.fd)
         self._spaces[device.underlay].netlink.run([request])
-        deafen(ports, [device.device])
+        self._spaces.deafen(device.netns, [device.device])
         netlink = ports.netlink
         index = netlink.index_of(device.device)
         netlink.run(

@@ -27,6 +27,7 @@ from dataplane.hosts.driver import GivesTerminals, Place, place_of
 from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
 from dataplane.mininet_view.node_shell import SafeShell, any_shell, with_terminal
+from dataplane.ovs.datapaths import USERSPACE, chosen
 from dataplane.plan.wiring import wire_name
 from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
@@ -202,8 +203,8 @@ class LabLink(Link):  # type: ignore[misc]
 class LabNet(Mininet):  # type: ignore[misc]
     """A lab with Mininet's interface.
 
-    The parameters are those of ``Fabric``.  ``fabric`` is None when attached; changes then go through the
-    ``set_link`` and ``set_switch`` that ``attach`` got.
+    The parameters are those of ``Fabric``, but for ``datapath``, which is a user's word.  ``fabric`` is None
+    when attached; changes then go through the ``set_link`` and ``set_switch`` that ``attach`` got.
     """
 
     def __init__(
@@ -211,11 +212,11 @@ class LabNet(Mininet):  # type: ignore[misc]
         topology: Topology,
         run_dir: str | Path,
         controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
-        datapath: str = "auto",
+        datapath: str = USERSPACE.name,
         report: Report = lambda stage, seconds: None,
     ) -> None:
         self.topology, self.run_dir = topology, Path(run_dir)
-        self.fabric: Fabric | None = Fabric(topology, run_dir, controllers, datapath, report)
+        self.fabric: Fabric | None = Fabric(topology, run_dir, controllers, chosen(datapath), report)
         self.change_link: SetLink = self.fabric.set_link
         self.change_switch: SetLink = self.fabric.set_switch
         self.ask_links: Callable[[], dict[str, bool]] | None = self.fabric.link_states

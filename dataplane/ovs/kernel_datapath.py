@@ -6,6 +6,7 @@ shows this.  Formats: linux/genetlink.h, linux/openvswitch.h.
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
 
@@ -29,6 +30,7 @@ OVS_DP_VERSION = 2
 OVS_DP_ATTR_NAME, OVS_DP_ATTR_UPCALL_PID = 1, 2
 FAMILY = "ovs_datapath"
 PROBE_NAME = "ovs-probe"
+NO_MODULE = "this kernel has no module openvswitch, or it is not loaded"
 
 
 def request(family: int, command: int, version: int, body: bytes, flags: int = NLM_F_ACK) -> bytes:
@@ -46,8 +48,9 @@ def family_id(answer: bytes) -> int | None:
     return None
 
 
-def usable() -> bool:
-    """Make a kernel datapath in the present network namespace and remove it; False when that fails."""
+def lack() -> str:
+    """Make a kernel datapath in the present network namespace and remove it; why that fails, empty: it
+    doesn't."""
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_GENERIC) as netlink:
             netlink.settimeout(5)
@@ -56,20 +59,20 @@ def usable() -> bool:
             )
             family = family_id(netlink.recv(65536))
             if family is None:
-                return False
+                return NO_MODULE
             name = struct.pack("=i", 0) + string(OVS_DP_ATTR_NAME, PROBE_NAME)
             upcall = u32(OVS_DP_ATTR_UPCALL_PID, 0)
-            created = _ask(netlink, request(family, OVS_DP_CMD_NEW, OVS_DP_VERSION, name + upcall))
-            if created:
-                _ask(netlink, request(family, OVS_DP_CMD_DEL, OVS_DP_VERSION, name))
-            return created
-    except OSError:
-        return False
+            error = _ask(netlink, request(family, OVS_DP_CMD_NEW, OVS_DP_VERSION, name + upcall))
+            if error == 0:
+                error = _ask(netlink, request(family, OVS_DP_CMD_DEL, OVS_DP_VERSION, name))
+            return f"the kernel makes none here ({os.strerror(error)})" if error else ""
+    except OSError as error:
+        return f"the kernel can't be asked for one ({os.strerror(error.errno) if error.errno else error})"
 
 
-def _ask(netlink: socket.socket, message: bytes) -> bool:
-    """Send, and read until the acknowledgement; whether the kernel accepted."""
+def _ask(netlink: socket.socket, message: bytes) -> int:
+    """Send, and read until the acknowledgement; the kernel's error (errno), 0: it accepted."""
     netlink.send(message)
     while True:
         for _, error, _ in answers(netlink.recv(65536)):
-            return error == 0
+            return abs(error)

@@ -21,25 +21,25 @@ from lab.messages.lab import PingResult
 from lab.views.links import link_between
 
 
-def run(file: str, chain: str) -> int:
+def run(file: str, chain: str, datapath: str = "userspace") -> int:
     """Run it with the topology ``file``, then with ``chain``, a service chain; the exit code."""
     p = paint()
-    good = _part(file, 1, _show)
+    good = _part(file, 1, datapath, _show)
     out("")
-    good = _part(chain, 5, lambda lab: demo_chain.show(lab, 6, _indent)) and good
+    good = _part(chain, 5, datapath, lambda lab: demo_chain.show(lab, 6, _indent)) and good
     out("")
     out(p("the demo passed", "green", "bold") if good else p("the demo FAILED", "red", "bold"))
     out("next:  sdnlab up quickstart   (the same lab, with a shell)      sdnlab --help")
     return Exit.OK if good else Exit.FAILED
 
 
-def _part(file: str, step: int, show: Callable[[str], bool]) -> bool:
+def _part(file: str, step: int, datapath: str, show: Callable[[str], bool]) -> bool:
     """Start a lab, run ``show`` on it, and stop it; the steps count from ``step``."""
     p = paint()
     name = _free_name("demo")
     begin = time.monotonic()
     out(f"{p(str(step), 'bold')}  start {Path(file).name}")
-    launched = start(file, name, "auto", "proof", Progress(can_overwrite(sys.stderr)))
+    launched = start(file, name, datapath, "proof", Progress(can_overwrite(sys.stderr)))
     ready = launched.ready
     with contextlib.ExitStack() as kept:
         try:

@@ -30,11 +30,21 @@ _PRINT = 0.3
 
 
 class Datapath(str, Enum):
-    """Open vSwitch's datapaths. ``auto`` chooses ``userspace``; the supervisor refuses ``kernel``."""
+    """Open vSwitch's datapaths. ``auto`` chooses ``kernel`` where one can be made, else ``userspace``."""
 
     auto = "auto"
     kernel = "kernel"
     userspace = "userspace"
+
+
+DATAPATH_HELP = "Open vSwitch's datapath; 'auto' chooses 'kernel' where there is the module openvswitch."
+
+
+class Release(str, Enum):
+    """Debian 12 and 13, of which ``test --in-vm`` makes a machine."""
+
+    bookworm = "bookworm"
+    trixie = "trixie"
 
 
 class Check(str, Enum):
@@ -58,9 +68,7 @@ def up(
     detach: Annotated[
         bool, typer.Option("--detach", "-d", help="Keep the lab running in the background.")
     ] = False,
-    datapath: Annotated[
-        Datapath, typer.Option(help="Open vSwitch's datapath; 'auto' chooses 'userspace'.")
-    ] = Datapath.auto,
+    datapath: Annotated[Datapath, typer.Option(help=DATAPATH_HELP)] = Datapath.userspace,
     check: Annotated[
         Check,
         typer.Option(
@@ -303,7 +311,9 @@ def list_(json: Json = False) -> None:
         out(render.labs(rows, paint(), time.time()) if rows else "no lab is running")
 
 
-def demo() -> None:
+def demo(
+    datapath: Annotated[Datapath, typer.Option(help=DATAPATH_HELP)] = Datapath.userspace,
+) -> None:
     """Show what sdnlab does, in a few seconds.
 
     A small lab starts, loses a link and gets it back. Then a service chain starts, and its firewall is
@@ -312,7 +322,7 @@ def demo() -> None:
     from lab.cli.demo import run
     from topologies import shipped
 
-    raise typer.Exit(run(str(shipped.path("quickstart")), str(shipped.path("service-chain"))))
+    raise typer.Exit(run(str(shipped.path("quickstart")), str(shipped.path("service-chain")), datapath.value))
 
 
 def test(

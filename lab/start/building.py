@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.driver import Running
 from dataplane.hosts.drivers import driver
+from dataplane.ovs.datapaths import too_early
 from dataplane.plan.lab import MANAGEMENT
 from dataplane.sandbox.namespaces import start_thread
 from lab.commands.keeper import HostCommands
@@ -27,11 +28,12 @@ from lab.supervisor.health import Health, Lasting
 from lab.supervisor.host_commands import starter
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.lab import Lab
-from lab.supervisor.runnable import DATAPATHS, datapath_word, machine_must_do
+from lab.supervisor.runnable import machine_must_do
 from lab.supervisor.watch import DaemonWatch
 from lab.views import applications as views
 
 if TYPE_CHECKING:
+    from dataplane.ovs.datapaths import Datapath
     from dataplane.storage.storage import LiveStorage
     from lab.events.log import EventLog
     from lab.messages.lab import PingResult
@@ -51,6 +53,7 @@ class Site:
     order: Order
     name: str
     topology: Topology
+    datapath: Datapath
     started: float
     log_fd: int
     leash: Leash
@@ -74,7 +77,7 @@ def build_on(site: Site) -> Lab:
     """Build the lab, until its switches are programmed and its hosts are tested. Raises Failure, and errors
     of the data plane."""
     site.stages.current = "data plane"
-    require(site.topology)
+    require(site.topology, site.datapath)
     prepare_hosts(site)
     parts = lay(site)
     weakness = parts.net.weakness()
@@ -86,7 +89,7 @@ def build_on(site: Site) -> Lab:
     lab.run_commands(site.topology)
     site.events.add("up", f"lab {site.name} is up after {time.time() - site.started:.2f} s")
     flows = site.controllers.own.state.flows
-    datapath = datapath_word(parts.net.datapath)
+    datapath = site.datapath.name
     apps = site.controllers.applications()
     problems += [text for controller in apps for text in views.problems(controller.told())]
     told = tuple(views.told(controller.told()) for controller in apps)
@@ -94,9 +97,9 @@ def build_on(site: Site) -> Lab:
     return lab
 
 
-def require(topology: Topology) -> None:
+def require(topology: Topology, datapath: Datapath) -> None:
     """Raise Failure, before anything is built, when this machine can't run the lab."""
-    machine_must_do(topology, DATAPATHS["userspace"])
+    machine_must_do(topology, datapath)
     hosts.machine_must_have(topology.hosts)
     if topology.storage.used:
         from lab.supervisor import storage
@@ -116,14 +119,14 @@ def lay(site: Site) -> Parts:
     hosts.watch(events)
     daemons = DaemonWatch(events)
     addresses = {name: (str(MANAGEMENT.ip), port) for name, port in controllers.ports().items()}
-    datapath = DATAPATHS["userspace"]  # ``settled_tunnels`` refuses the other
-    net = Fabric(topology, RUN, addresses, datapath, site.stages.report, daemons.hear)
+    net = Fabric(topology, RUN, addresses, site.datapath, site.stages.report, daemons.hear)
     functions = Functions(describe_function, NetStarter(net.instance_fd, RUN), events)
     health = Health(daemons, net.daemon_sockets, controllers.all, functions.records, events)
     health.start()
     write_map(net.plan, topology.applications)
     name_hosts(topology)
     order_addresses()
+    await_uptime(site)
     net.build_lab()
 
     def serve(host: str, wanted: Sequence[str]) -> Running:
@@ -132,6 +135,14 @@ def lay(site: Site) -> Parts:
 
     servers = HostServers(serve, events)
     return Parts(net, functions, health, servers, HostCommands(starter(net, site.name), events))
+
+
+def await_uptime(site: Site) -> None:
+    """Wait until the machine is up for so long that the datapath may be started."""
+    wait = too_early(site.datapath, time.monotonic())
+    if wait:
+        site.leash.say(Doing(f"waiting {wait:.0f} s: Open vSwitch starts no threads right after boot"))
+        time.sleep(wait)
 
 
 def come_up(site: Site, parts: Parts) -> list[str]:

@@ -90,6 +90,9 @@ def build(
     """
     started = time.time()
     stages = Stages(leash)
+    from lab.supervisor.runnable import settled_datapath
+
+    datapath = settled_datapath(order.datapath)
     topology = stages.run("topology", lambda: load(order))
     name = order.name or naming.name_from(topology.name)
     taken = take_name(listener, name)
@@ -100,7 +103,7 @@ def build(
 
     from lab.start.building import Site, build_on
 
-    site = Site(order, name, topology, started, log_fd, leash, stages, controllers, events)
+    site = Site(order, name, topology, datapath, started, log_fd, leash, stages, controllers, events)
     lab = build_on(site)
     stand_in.stop()
     return lab
@@ -116,14 +119,14 @@ def announcement(topology: Topology, name: str, taken: int) -> Building:
 
 
 def load(order: Order) -> Topology:
-    """The topology of the requested file, with the tunnels that this machine has. Raises Failure with all its
-    problems."""
+    """The topology of the requested file, with the tunnels that labs have. Raises Failure with all
+    its problems."""
     import topologies
     from lab.packets.declared import refuse_wrong
     from lab.supervisor.runnable import settled_tunnels
 
     try:
-        topology = settled_tunnels(refuse_wrong(topologies.loads(order.raw, order.file)), order.datapath)
+        topology = settled_tunnels(refuse_wrong(topologies.loads(order.raw, order.file)))
     except topologies.Invalid as invalid:
         raise invalid_file(order.file, invalid.problems) from None
     if not order.apps:

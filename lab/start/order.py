@@ -23,7 +23,7 @@ class Order:
     raw: bytes
     name: str | None
     uid: int
-    datapath: str = "auto"
+    datapath: str = "userspace"
     check: Check = "proof"
     apps: tuple[str, ...] = ()
     app_options: tuple[str, ...] = ()

@@ -186,7 +186,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
             loaded = refuse_wrong(topologies.loads(raw, file, running=lab.topology))
         except topologies.Invalid as invalid:
             raise invalid_file(file, invalid.problems) from None
-        new = runnable.settled_tunnels(loaded, runnable.datapath_word(lab.net.datapath))
+        new = runnable.settled_tunnels(loaded)
         if apps := by_apps.of(lab.topology):
             new = by_apps.controlled(
                 new, apps.apps, apps.options

@@ -51,7 +51,6 @@ from lab.supervisor.logs import logs, more_of
 from lab.supervisor.pinging import ping
 from lab.supervisor.proving import Proving
 from lab.supervisor.questions import Questions
-from lab.supervisor.runnable import datapath_word
 from lab.supervisor.settle import Settling
 from lab.supervisor.status import host_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
@@ -115,7 +114,7 @@ class Lab:
             "file": self.file,
             "state": "running",
             "started": self.started,
-            "datapath": datapath_word(self.net.datapath),
+            "datapath": self.net.datapath.name,
             "converged": self.controllers.converged,
             "troubles": self.troubles(),
             "stages": self.stages,
@@ -443,6 +442,6 @@ class Lab:
         return {
             "name": name,
             "alive": not any(domain == name for domain, _ in self.health.ailing()),
-            "datapath": datapath_word(self.net.datapath),
+            "datapath": self.net.datapath.name,
             "daemons": daemons,
         }

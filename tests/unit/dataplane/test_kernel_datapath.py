@@ -27,3 +27,11 @@ def test_the_familys_number_is_found_among_other_attributes() -> None:
 def test_no_such_family() -> None:
     answer = struct.pack("=IHHII", 36, NLMSG_ERROR, 0, 1, 0) + struct.pack("=i", -2) + b"\0" * 16
     assert kd.family_id(answer) is None
+
+
+def test_a_kernel_without_the_module_says_so() -> None:
+    """Also where the test's own network namespace may not have one: then the kernel's error is named."""
+    lack = kd.lack()
+    assert lack in ("", kd.NO_MODULE) or lack.startswith(
+        ("the kernel makes none here (", "the kernel can't be")
+    )

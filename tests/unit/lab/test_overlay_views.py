@@ -30,7 +30,7 @@ FIVE = topologies.load(Path(topologies.__file__).parent / "multi-domain.yaml")
 
 
 def status(links: dict[str, bool] | None = None) -> Status:
-    lab = settled_tunnels(TWO, "userspace")
+    lab = settled_tunnels(TWO)
     views = {
         "networks": supervisor_overlay.networks(lab),
         "underlay": supervisor_overlay.underlay(lab, links or {}),
@@ -100,14 +100,11 @@ def test_underlay_links_are_found_by_their_ends() -> None:
 
 
 def test_auto_is_what_labs_have_been_tried_on() -> None:
-    for datapath in ("auto", "userspace"):
-        assert settled_tunnels(TWO, datapath).underlay.tunnels == "kernel"  # type: ignore[union-attr]
-    with pytest.raises(Failure, match="no lab has been tried"):
-        settled_tunnels(TWO, "kernel")
+    assert settled_tunnels(TWO).underlay.tunnels == "kernel"  # type: ignore[union-attr]
     assert TWO.underlay is not None
     asked = TWO.model_copy(update={"underlay": TWO.underlay.model_copy(update={"tunnels": "ovs"})})
-    with pytest.raises(Failure, match="kernel datapath"):
-        settled_tunnels(asked, "userspace")
+    with pytest.raises(Failure, match="userspace datapath"):
+        settled_tunnels(asked)
 
 
 def test_where_a_capture_listens() -> None:

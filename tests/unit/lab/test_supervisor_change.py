@@ -14,6 +14,7 @@ import pytest
 from controller.messages import AllProgrammed
 from dataplane.fabric.fabric import Unchangeable
 from dataplane.hosts.driver import Lack, Place
+from dataplane.ovs.datapaths import USERSPACE
 from dataplane.plan.volumes import VolumeChange
 from dataplane.storage.error import StorageError
 from lab.events.log import EventLog
@@ -44,7 +45,7 @@ class PretendedFabric:
     """A data plane, and its one change. ``left``: what it can't take back; ``late``: instances that get their
     devices only by ``shift``."""
 
-    datapath = "netdev"
+    datapath = USERSPACE
 
     def __init__(self, lab: Pretended) -> None:
         self.lab = lab
