@@ -330,11 +330,27 @@ def test(
         list[str] | None,
         typer.Argument(
             metavar="[TIER]...",
-            help="lint, unit, golden, conformance, properties, processes, switch, nfv, system. Default: all.",
+            help="lint, unit, golden, conformance, properties, processes, switch, nfv, system: default. "
+            "kernel: labs on Open vSwitch's kernel datapath.",
         ),
     ] = None,
     junit: Annotated[
         Path | None, typer.Option(help="Write the results as JUnit XML into this folder.")
+    ] = None,
+    in_vm: Annotated[
+        bool,
+        typer.Option(
+            "--in-vm",
+            help="Instead, run the demo and the tier 'kernel' in a virtual machine made of Debian's "
+            "packages (as root). It takes minutes with KVM; half an hour where QEMU must interpret.",
+        ),
+    ] = False,
+    release: Annotated[
+        Release | None, typer.Option(help="The machine's Debian: 12 (bookworm, the default) or 13 (trixie).")
+    ] = None,
+    shell: Annotated[
+        Path | None,
+        typer.Option(metavar="SOCKET", help="Have a shell of root in the machine, at this Unix socket."),
     ] = None,
 ) -> None:
     """Run sdnlab's own tests: linters, types, import contracts, and every tier that this machine allows.
@@ -343,8 +359,14 @@ def test(
 
     Example: sdnlab test lint unit
     """
-    from lab.cli.selftest import run
+    from lab.cli.selftest import run, run_in_machine
 
+    if in_vm:
+        if tiers or junit:
+            raise usage("--in-vm runs its own tests", "leave the tiers and --junit out")
+        raise typer.Exit(run_in_machine((release or Release.bookworm).value, shell))
+    if release or shell:
+        raise usage("--release and --shell belong to --in-vm", "sdnlab test --in-vm --release trixie")
     raise typer.Exit(run(tiers or [], junit))
 
 

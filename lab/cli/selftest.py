@@ -26,6 +26,9 @@ LINTERS: dict[str, tuple[str, ...]] = {
 TIERS = ("unit", "golden", "conformance", "properties", "processes", "switch", "nfv", "system")
 """Folders below tests/, by the privilege that they need."""
 
+BY_NAME = ("kernel",)
+"""Tiers that run only when they are named: labs on Open vSwitch's kernel datapath, which ``--in-vm`` has."""
+
 COMPUTING = ("golden", "conformance", "properties")
 """Tiers that only compute. They run beside those of ``WAITING``, on what these leave of the cores."""
 
@@ -65,16 +68,15 @@ class Outcome(NamedTuple):
 def run(wanted: Sequence[str], junit: Path | None) -> int:
     """Run these tiers (default: all) and report; 0 when nothing failed."""
     for name in wanted:
-        if name not in ("lint", *TIERS):
-            raise usage(f"no tier named {name!r}", f"there are: lint, {', '.join(TIERS)}")
-    if not (ROOT / "tests").is_dir():
-        raise usage("this installation has no tests", "run ./sdnlab test in a checkout of the project")
+        if name not in ("lint", *TIERS, *BY_NAME):
+            raise usage(f"no tier named {name!r}", f"there are: lint, {', '.join((*TIERS, *BY_NAME))}")
+    must_have_tests()
     write_bytecode()
     outcomes = []
     if not wanted or "lint" in wanted:
         outcomes += [_lint(name, command) for name, command in LINTERS.items()]
-    there = [tier for tier in TIERS if any((ROOT / "tests" / tier).rglob("test_*.py"))]
-    first, waiting, beside = in_order([tier for tier in there if not wanted or tier in wanted])
+    there = [tier for tier in (*TIERS, *BY_NAME) if any((ROOT / "tests" / tier).rglob("test_*.py"))]
+    first, waiting, beside = in_order([tier for tier in there if tier in (wanted or TIERS)])
     outcomes += [_tier(tier, junit) for tier in first]
     with Beside([(tier, pytest_of(tier, junit)) for tier in beside], ROOT) as others:
         tiers = []
@@ -84,10 +86,26 @@ def run(wanted: Sequence[str], junit: Path | None) -> int:
         if left := len(beside) + len(waiting) - len(tiers):
             out(f"== waiting for {left} of the tiers that run beside the others")
         tiers += [_ran_beside(ran) for ran in others.rest()]
-    outcomes += sorted(tiers, key=lambda outcome: TIERS.index(outcome.name))
+    outcomes += sorted(tiers, key=lambda outcome: (*TIERS, *BY_NAME).index(outcome.name))
     out("")
     out(summary(outcomes, paint()))
     return 0 if all(outcome.good for outcome in outcomes) else 1
+
+
+def must_have_tests() -> None:
+    """Raise Failure where there is no checkout with tests."""
+    if not (ROOT / "tests").is_dir():
+        raise usage("this installation has no tests", "run ./sdnlab test in a checkout of the project")
+
+
+def run_in_machine(release: str, shell: Path | None) -> int:
+    """Run the demo and the tier ``kernel`` in a virtual machine with this Debian; 0 when nothing failed.
+
+    ``shell``: the path of a Unix socket for a shell of root in it.
+    """
+    must_have_tests()
+    options = ["--release", release, *(["--shell", str(shell.absolute())] if shell is not None else [])]
+    return subprocess.run([sys.executable, "-m", "tests.in_vm", *options], cwd=ROOT, check=False).returncode
 
 
 def write_bytecode() -> None:

@@ -31,8 +31,8 @@ def zygote() -> Zygote:
 class CommandLine:
     """Runs commands as an owner of labs of its own, so that labs of others are never touched."""
 
-    def __init__(self, owner: int, program: Sequence[str] = SDNLAB) -> None:
-        self.program = program
+    def __init__(self, owner: int, program: Sequence[str] = SDNLAB, patience: float = PATIENCE) -> None:
+        self.program, self.patience = program, patience
         self.environment = {**os.environ, "SDNLAB_OWNER": str(owner)}
         self.environment.pop("SDNLAB", None)
 
@@ -40,7 +40,7 @@ class CommandLine:
         self, *words: str, code: int | None = 0, stdin: str = ""
     ) -> subprocess.CompletedProcess[str]:
         if self.program is SDNLAB and words and words[0] not in NOT_FORKED:
-            done = zygote().run(words, self.environment, stdin, PATIENCE)
+            done = zygote().run(words, self.environment, stdin, self.patience)
         else:
             done = subprocess.run(
                 [*self.program, *words],
@@ -48,7 +48,7 @@ class CommandLine:
                 input=stdin,
                 capture_output=True,
                 text=True,
-                timeout=PATIENCE,
+                timeout=self.patience,
             )
         assert "Traceback" not in done.stderr, done.stderr
         if code is not None:
@@ -68,6 +68,7 @@ class CommandLine:
 _owners = itertools.count(1_000_000 + os.getpid() * 1000)  # of processes that test at once, too
 
 
-def of_an_owner_of_its_own(program: Sequence[str] = SDNLAB) -> CommandLine:
-    """Labs of other tests, and of the person at the machine, are never touched."""
-    return CommandLine(next(_owners), program)
+def of_an_owner_of_its_own(program: Sequence[str] = SDNLAB, patience: float = PATIENCE) -> CommandLine:
+    """Labs of other tests, and of the person at the machine, are never touched. ``patience``: seconds for one
+    command."""
+    return CommandLine(next(_owners), program, patience)

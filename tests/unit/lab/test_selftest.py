@@ -14,7 +14,7 @@ import pytest
 from lab.cli import selftest
 from lab.cli.beside import Beside, raise_group
 from lab.cli.say import Paint
-from lab.cli.selftest import COMPILED, COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
+from lab.cli.selftest import BY_NAME, COMPILED, COMPUTING, ROOT, TIERS, WAITING, in_order, judge, summary
 from tests.waiting import until
 
 OUTPUT = """\
@@ -55,7 +55,7 @@ def test_what_only_computes_runs_beside_what_waits() -> None:
 
 def test_every_folder_of_tests_is_a_tier() -> None:
     folders = {path.parts[len(ROOT.parts) + 1] for path in (ROOT / "tests").rglob("test_*.py")}
-    assert folders == set(TIERS)
+    assert folders == {*TIERS, *BY_NAME}
 
 
 def test_no_process_of_a_run_compiles_what_another_did(
