@@ -11,6 +11,9 @@ from dataplane.plan.pieces import EndPlan, SpaceKind
 from dataplane.sandbox import namespaces
 from dataplane.sandbox.namespaces import Namespace
 
+CROWD = 64
+"""A lab with more namespaces has hosts that say less by themselves."""
+
 
 class Spaces(Mapping[str, Namespace]):
     """The namespaces by file name. They stay open until ``close``.
@@ -56,7 +59,9 @@ class Spaces(Mapping[str, Namespace]):
                 self.heard |= {name for name, space in quiet.items() if not deafness.close(space)}
                 self._spaces |= quiet
             else:
-                settings = namespaces.ATTACHED if kind == "attached" else None
+                settings = (
+                    namespaces.ATTACHED if kind == "attached" else of_hosts(len(self._spaces) + len(names))
+                )
                 self._spaces |= namespaces.create(names, settings, owner=self._host_users)
 
     def remove(self, netns: str) -> None:
@@ -96,3 +101,8 @@ def names_by_kind(kinds: Mapping[str, SpaceKind]) -> dict[SpaceKind, list[str]]:
     for name, kind in kinds.items():
         by_kind.setdefault(kind, []).append(name)
     return by_kind
+
+
+def of_hosts(namespaces_in_all: int) -> Mapping[str, str] | None:
+    """The kernel parameters of hosts in a lab with so many namespaces; None: the kernel's own."""
+    return namespaces.IN_A_CROWD if namespaces_in_all > CROWD else None

@@ -55,6 +55,20 @@ ATTACHED = {
 }
 """Kernel parameters of a function with addresses in a tenant's network: only the file decides its addresses
 and routes, not hosts by router advertisements (RFC 4861, 6.2.3) and redirects."""
+IN_A_CROWD = {
+    "ipv6/conf/default/router_solicitations": "0",
+    "ipv6/conf/default/dad_transmits": "0",
+    "ipv6/conf/default/mldv1_unsolicited_report_interval": "3600000",
+    "ipv6/conf/default/mldv2_unsolicited_report_interval": "3600000",
+}
+"""Kernel parameters of a host among many: it says less to all by itself when it starts.
+
+By default a kernel sends some six multicasts in its first seconds: it asks for routers three times, asks
+whether anybody has its link-local address, and tells twice which groups it is in. Each goes to all members of
+the network. A thousand hosts would make six million copies, which take the switch half a minute. Link-local
+addresses need no question: they follow from MAC addresses, which the file makes unique. The intervals are
+milliseconds; kernel's Documentation/networking/ip-sysctl.rst.
+"""
 T = TypeVar("T")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import ItemsView
 
-from dataplane.fabric.spaces import names_by_kind
+from dataplane.fabric.spaces import CROWD, names_by_kind, of_hosts
 from dataplane.plan.pieces import SpaceKind
 
 
@@ -22,3 +22,9 @@ def test_all_kinds_are_sorted_out_in_one_walk() -> None:
     assert by_kind.pop("host") == [f"h{number}" for number in range(1000)]
     assert by_kind == {"quiet": ["f1"], "attached": ["f2"]}
     assert walks == 1
+
+
+def test_hosts_of_large_labs_say_less_by_themselves() -> None:
+    assert of_hosts(CROWD) is None
+    crowded = of_hosts(CROWD + 1)
+    assert crowded is not None and crowded["ipv6/conf/default/router_solicitations"] == "0"
