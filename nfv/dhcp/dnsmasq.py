@@ -31,8 +31,6 @@ def files(server: Dhcp, topology: Topology) -> dict[str, str]:
 def _configuration(server: Dhcp, topology: Topology) -> Iterator[str]:
     yield "interface=eth0"
     yield "except-interface=lo"
-    yield "user=root"  # of its own namespaces
-    yield "group=root"
     yield "pid-file="
     yield "log-facility=-"
     yield "no-resolv"

@@ -34,8 +34,9 @@ class Dnsmasq:
         )
         command(("dnsmasq", "--test", f"--conf-file={CONFIGURATION}", *files), "dnsmasq-base")
         self._configuration = content(CONFIGURATION)
-        # dnsmasq must not outlive this process, however that ends
-        program = ("dnsmasq", "--keep-in-foreground", f"--conf-file={CONFIGURATION}", *files)
+        # It must not outlive this process, however that ends. As a daemon it would leave its groups, which an
+        # ordinary user's namespace does not allow (user_namespaces(7), setgroups).
+        program = ("dnsmasq", "--no-daemon", f"--conf-file={CONFIGURATION}", *files)
         argv = ("setpriv", "--pdeathsig", "KILL", *program)
         try:
             with open(LOG, "wb") as log:  # noqa: PTH123

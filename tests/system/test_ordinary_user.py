@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = """\
 name: users
 domains: [d1, d2]
-networks: {lan: {}}
+networks: {lan: {dhcp: true}}
 switches: {s1: {domain: d1}, s2: {domain: d2}}
 groups: {far: [h2]}
 hosts: {h1: s1, h2: {switch: s2, serves: http}}
@@ -31,6 +31,7 @@ chains: {c: {source: h1, destination: far, functions: [fw]}}
 underlay: {}
 checks:
   - http: {from: h1, to: far, body: h2}
+  - {dns: {from: h1, to: dhcp-lan, query: h2, answer: 10.0.0.2}, within: 20s}
   - {traverses: {from: h1, to: far, functions: fw}, name: through the firewall}
   - encapsulated: {from: h1, to: far}
   - blocked: {from: h1, to: far, tcp: 22}
@@ -104,13 +105,13 @@ def test_checks_traces_packets_reports_and_courses_of_an_ordinary_user(user: Use
     file.write_text(FILE, encoding="utf-8")
     user("up", str(file), "-d")
     results = json.loads(user("check", "--json"))["results"]
-    assert {result["verdict"] for result in results} == {"passed"} and len(results) == 7
+    assert {result["verdict"] for result in results} == {"passed"} and len(results) == 8
     state = json.loads(user("trace", "h1", "h2", "--json"))
     assert state["observed"] and state["reached"] and state["differences"] == []
     assert any("seen on underlay link" in remark for remark in state["remarks"])
     assert "echo-reply" in user("scapy", "-c", "hosts['h1'].sr1(IP(dst=hosts['h2'].ip)/ICMP(), timeout=60)")
     user("report", "-o", str(page))
-    assert "7 of 7 checks passed" in page.read_text(encoding="utf-8")
+    assert "8 of 8 checks passed" in page.read_text(encoding="utf-8")
     user("save", "-o", str(saved))
     user("up", str(saved), "-d", "--name", "again", "--no-check")
     again = json.loads(user("check", "again", "--json"))["results"]
