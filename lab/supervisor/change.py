@@ -23,6 +23,7 @@ from lab.packets.declared import refuse_wrong
 from lab.supervisor import by_apps, runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
+from lab.views.differences import others
 from topologies.edit import Impossible, move, switch_in
 from topologies.edit import scale as scaled
 from topologies.edit import shape as shaped
@@ -97,7 +98,7 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         raise _failed(error, left) from error
     before = {host.name: host for host in old.hosts}
     come = [host for host in new.hosts if host.name not in before or renewed(before[host.name], host)]
-    notes += lab.functions.remarks(function for function in new.functions if function not in old.functions)
+    notes += lab.functions.remarks(others(old.functions, new.functions))
     lab.topology = new
     last: list[tuple[str, Callable[[], str | None]]] = [
         ("ending old controllers", lambda: lab.controllers.become(new)),
@@ -192,7 +193,7 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
                 new, apps.apps, apps.options
             )  # the lab was started with them, whatever its file says
         runnable.machine_must_do(new, lab.net.datapath)
-        come = [host for host in new.hosts if host not in lab.topology.hosts]
+        come = others(lab.topology.hosts, new.hosts)
         machine_must_have(come)
         lab.volumes.machine_must_have(new)
         if not dry_run and not prepared and (unprepared := to_prepare(come)):

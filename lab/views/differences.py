@@ -1,9 +1,9 @@
-"""Texts about the differences between two values of a topology. Pure."""
+"""The differences between two values of a topology, and texts about them. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 
 def fields(old: Any, new: Any, names: Mapping[str, str]) -> list[str]:
@@ -28,3 +28,17 @@ def some(names: Iterable[str], most: int = 5) -> str:
     """The first ``most`` of these names, and how many more there are."""
     listed = list(names)
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
+class _Named(Protocol):
+    @property
+    def name(self) -> str: ...
+
+
+Part = TypeVar("Part", bound=_Named)
+
+
+def others(old: Iterable[Part], new: Iterable[Part]) -> list[Part]:
+    """The parts that come, or that are not as they were; each is compared with the one of its name only."""
+    before = {part.name: part for part in old}
+    return [part for part in new if before.get(part.name) != part]

@@ -23,6 +23,7 @@ from lab.supervisor import change
 from lab.supervisor.controller import Programming
 from lab.supervisor.settle import Settling
 from lab.supervisor.volumes import Volumes
+from lab.views.differences import others
 from tests.unit.lab.pretended_functions import inline, lan
 from topologies.model.functions import Function
 from topologies.model.storage import Storage, Volume
@@ -399,3 +400,19 @@ def test_a_host_moves_by_the_same_way(lab: Pretended) -> None:
         change.move_host(lab, "h1", "d9", None)  # type: ignore[arg-type]
     stays = change.move_host(lab, "h1", "d1", None)  # type: ignore[arg-type]
     assert not stays["changed"] and lab.steps.asked == []
+
+
+def test_parts_are_compared_with_those_of_their_names_only() -> None:
+    compared = 0
+
+    class Part(SimpleNamespace):
+        def __eq__(self, other: object) -> bool:
+            nonlocal compared
+            compared += 1
+            return super().__eq__(other)
+
+    old = [Part(name=f"h{number}", port=number) for number in range(300)]
+    new = [Part(name=f"h{number}", port=number) for number in range(299, -1, -1)]
+    new[0].port, new[1:1] = 77, [Part(name="more", port=1)]
+    assert [part.name for part in others(old, new)] == ["h299", "more"]
+    assert compared <= 2 * len(new)
