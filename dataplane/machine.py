@@ -21,6 +21,7 @@ from pathlib import Path
 
 from dataplane import facts
 from dataplane.facts import NOT_TUN, TUN
+from dataplane.hosts import congestion
 from dataplane.netlink.overlay import add_vxlan
 from dataplane.netlink.route import End, Socket, add_bridge, add_veth, delete_link
 from dataplane.netlink.shaping import qdiscs
@@ -48,6 +49,8 @@ class Machine:
     tbf: str = ""
     netem: str = ""
     vxlan: str = ""
+    congestion: frozenset[str] | None = None
+    """Congestion controls of TCP that it lets hosts use; None: not known."""
     programs: frozenset[str] = frozenset()
     ovs: tuple[int, int] | None = None
     open_files: int = 1 << 20
@@ -126,6 +129,13 @@ def missing(machine: Machine, topology: Topology, datapath: str = "auto") -> lis
         what = f"this kernel has no netem queueing discipline ({machine.netem})"
         remedy = mended("netem") + ", or leave the wires only bandwidth, queue and MTU"
         lack(what, f"delay, loss or such of {_some(emulated)}", remedy)
+    for host in topology.hosts:
+        wanted = host.congestion_control
+        if wanted and machine.congestion is not None and wanted not in machine.congestion:
+            names = " ".join(sorted({*machine.congestion, wanted}))
+            what = f"this machine lets no host use TCP's congestion control {wanted}"
+            allow = f'sudo sysctl -w net.ipv4.tcp_allowed_congestion_control="{names}"'
+            lack(what, host.name, f"take one of {', '.join(sorted(machine.congestion))}, or {allow}")
     if machine.vxlan:
         what = f"this kernel has no vxlan devices ({machine.vxlan})"
         lack(what, "the tunnels between domains", mended("vxlan"))
@@ -180,6 +190,7 @@ def probe(topology: Topology | None = None, inside: bool = False) -> Machine:
         tbf=failures.get("tbf", ""),
         netem=failures.get("netem", ""),
         vxlan=failures.get("vxlan", ""),
+        congestion=congestion.allowed(),
         programs=programs,
         ovs=_ovs_version() if "ovs-vswitchd" in programs else None,
         open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[1],

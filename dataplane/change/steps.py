@@ -222,6 +222,7 @@ def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
         gateways=was.gateways,
         mtu=was.mtu,
         shaping=was.shaping,
+        congestion=was.congestion,
         whole=was.whole,
         largest=was.largest,
         table=was.table,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from dataplane.fabric import deafness
-from dataplane.hosts import users
+from dataplane.hosts import congestion, users
 from dataplane.ovs.datapaths import Datapath
 from dataplane.plan.pieces import EndPlan, SpaceKind
 from dataplane.sandbox import namespaces
@@ -59,9 +59,9 @@ class Spaces(Mapping[str, Namespace]):
                 self.heard |= {name for name, space in quiet.items() if not deafness.close(space)}
                 self._spaces |= quiet
             else:
-                settings = (
-                    namespaces.ATTACHED if kind == "attached" else of_hosts(len(self._spaces) + len(names))
-                )
+                many = len(self._spaces) + len(names)
+                settings = namespaces.ATTACHED if kind == "attached" else of_hosts(many)
+                settings = {congestion.SETTING: congestion.usual(), **settings}
                 self._spaces |= namespaces.create(names, settings, owner=self._host_users)
 
     def remove(self, netns: str) -> None:

@@ -11,6 +11,7 @@ from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from typing import TYPE_CHECKING
 
+from dataplane.hosts import congestion
 from dataplane.hosts.offloads import set_offloads
 from dataplane.netlink.overlay import (
     RT_TABLE_MAIN,
@@ -50,6 +51,8 @@ def configure(space: Namespace, wire: WirePlan) -> None:
     if wire.table:
         _answer_for_itself(space, wire)
         space.netlink.run([add_rule(address.ip, wire.table) for address in wire.addresses], UNSET)
+    if wire.congestion:
+        congestion.use(space, wire.congestion)
     if wire.whole:
         _set_offloads(space, wire, False)
 
@@ -105,6 +108,8 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
         _answer_for_itself(space, new)
     if replace(old, whole=new.whole) != new:
         space.netlink.run(requests, UNSET)
+    if old.congestion != new.congestion:
+        congestion.use(space, new.congestion)
     if old.whole != new.whole:
         _set_offloads(space, new, not new.whole)
 

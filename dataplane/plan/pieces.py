@@ -85,6 +85,7 @@ class WirePlan:
     sends packets without offloads (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it
     sends without segmentation.
     ``table``: what its addresses send is routed by a table of its own, with this number; 0: by the main one.
+    ``congestion``: TCP's congestion control at the near end; empty: the usual one.
     """
 
     near: EndPlan
@@ -97,6 +98,7 @@ class WirePlan:
     whole: bool = False
     largest: int = LARGEST
     table: int = 0
+    congestion: str = ""
 
     @property
     def far_mtu(self) -> int:
@@ -149,6 +151,7 @@ class HostPlan:
             self.shaping,
             whole=self.whole,
             table=self.table,
+            congestion=self.host.congestion_control,
         )
 
 

@@ -208,6 +208,7 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "mtu": "MTU",
         "allow_spoofing": "allow-spoofing",
         "serves": "serves",
+        "congestion_control": "congestion control",
     }
     words = fields(old, new, names) + _shaping(old.shaping, new.shaping) + _nature(old, new)
     if renewed(old, new):

@@ -21,8 +21,10 @@ links: [s1 -- s2]
 hosts:
   h1: {switch: s1, mtu: 9000}
   h2: {switch: s2, mtu: 9000}
-  h3: {switch: s3, mtu: 9000}
+  h3: {switch: s3, mtu: 9000, congestion-control: reno}
 """
+CONGESTION = "/proc/sys/net/ipv4/tcp_congestion_control"
+ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 PINGS = 300
 
 
@@ -84,6 +86,28 @@ def test_a_hosts_mtu_changes_while_it_runs(lab: CommandLine) -> None:
     assert "2 received" in ping(lab, "h2", 1372)
     lab("link", "set", "h1", "s1", "mtu=9000")
     assert "2 received" in ping(lab, "h2", 8972)
+
+
+def test_hosts_have_the_congestion_control_of_the_file_not_the_machines(
+    lab: CommandLine, file: Path, tmp_path: Path
+) -> None:
+    allowed = ALLOWED.read_text().split()
+
+    def used(host: str) -> str:
+        return lab("exec", host, "--", "cat", CONGESTION).stdout.strip()
+
+    usual = "cubic" if "cubic" in allowed else "reno"
+    assert [used(host) for host in ("h1", "h2", "h3")] == [usual, usual, "reno"]
+    other = next((name for name in allowed if name != usual), usual)
+    changed = tmp_path / "changed.yaml"
+    changed.write_text(TEXT.replace("h1: {", f"h1: {{congestion-control: {other}, "), encoding="utf-8")
+    assert f"congestion control  -> {other}" in lab("apply", str(changed)).stdout
+    assert used("h1") == other
+    lab("apply", str(file))
+    assert used("h1") == usual
+    unknown = tmp_path / "unknown.yaml"
+    unknown.write_text(TEXT.replace("h1: {", "h1: {congestion-control: unheard, "), encoding="utf-8")
+    assert "lets no host use TCP's congestion control unheard" in lab("apply", str(unknown), code=None).stderr
 
 
 @pytest.mark.parametrize(

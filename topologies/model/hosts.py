@@ -92,7 +92,8 @@ class Host(Frozen):
     ``mtu``: that of its interface, in bytes. ``allow_spoofing``: its port accepts frames with any source
     address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
     addresses. ``serves``: sorted by port; no two have the same port.
-    ``volumes``: its uses of the lab's storage, sorted by volume.
+    ``volumes``: its uses of the lab's storage, sorted by volume. ``congestion_control``: TCP's, by its name
+    in Linux; empty: the lab's usual one.
     """
 
     name: str
@@ -110,6 +111,7 @@ class Host(Frozen):
     serves: tuple[Server, ...] = ()
     own: OwnThings = NOTHING_OWN
     volumes: tuple[Mount, ...] = ()
+    congestion_control: str = ""
 
     @property
     def interface(self) -> str:

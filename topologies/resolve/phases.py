@@ -327,6 +327,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 kind=host.kind or NAMESPACE,
                 own=draft.own[name],
                 volumes=storage.mounts(draft.storage, name),
+                congestion_control=host.congestion_control or "",
                 **draft.settings[name],
             )
             for name, host in draft.host_specs.items()

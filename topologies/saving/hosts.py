@@ -41,6 +41,8 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu
         tree |= WRITERS[entry.kind](entry)
     elif MODELS.get(entry.kind, Host) is not Host:
         raise Unwritable(f"host {entry.name} is of the kind {entry.kind}, whose settings can't be written")
+    if entry.congestion_control:
+        tree["congestion-control"] = entry.congestion_control
     tree |= _own(entry.own)
     if entry.volumes:
         tree["volumes"] = {mount.volume: mount.path or None for mount in entry.volumes}

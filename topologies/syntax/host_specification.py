@@ -34,8 +34,8 @@ from topologies.syntax.fields import (
 from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
-    NAMESPACE: ("interfaces", "cpus", "memory", "pids", "limits"),
-    CONTAINER: ("interfaces", "image", "command", "cpus", "memory", "pids", "limits"),
+    NAMESPACE: ("interfaces", "congestion-control", "cpus", "memory", "pids", "limits"),
+    CONTAINER: ("interfaces", "image", "command", "congestion-control", "cpus", "memory", "pids", "limits"),
     VM: ("image", "accelerator", "vcpus", "memory", "nic"),
 }
 """Kind -> the keys that not all kinds have. A registry: see ``topologies.model.hosts``."""
@@ -54,6 +54,11 @@ Vcpus = Annotated[
         "a number",
         {"type": "integer", "minimum": 1, "maximum": host_units.MOST_VCPUS},
     ),
+]
+
+
+CongestionControl = Annotated[
+    str, matching(host_units.congestion_control, "the name of a congestion control", host_units.CONGESTION)
 ]
 
 
@@ -189,6 +194,13 @@ class HostSpec(InterfaceSpec):
         None,
         description="vm: its memory, 256MiB when left out; namespace, container: the most that it may use.",
         examples=["512MiB"],
+    )
+    congestion_control: CongestionControl | None = Field(
+        None,
+        alias="congestion-control",
+        description="namespace, container: TCP's congestion control, by its name in Linux; when left out, "
+        "cubic, or reno where the machine lets no host use cubic.",
+        examples=["reno", "bbr"],
     )
     pids: Count | None = Field(None, description="namespace, container: the most processes and threads.")
     limits: Annotated[str, _one_of("word about limits", "wanted", "required")] | None = Field(

@@ -55,6 +55,17 @@ def hostname(text: str) -> str:
     return text
 
 
+CONGESTION = r"^[a-z][a-z0-9_]{0,14}$"
+
+
+def congestion_control(text: str) -> str:
+    """The name of a congestion control of TCP: up to 15 letters and digits (the kernel's TCP_CA_NAME_MAX)."""
+    if not re.fullmatch(CONGESTION, text):
+        allowed = "a name in Linux, like cubic, reno or bbr"
+        raise BadValue(f"{shown(text)} is no congestion control", allowed)
+    return text
+
+
 def mode(text: str) -> int:
     """The mode of a file, in octal digits (chmod(1))."""
     if not re.fullmatch(r"0?[0-7]{3,4}", text) or int(text, 8) > 0o7777:

@@ -6,6 +6,7 @@ import errno
 
 import pytest
 
+import topologies
 from dataplane.machine import Machine, missing, needs, try_out
 from dataplane.sandbox.errors import SystemFacts, explain
 from tests.unit.dataplane.labs import line
@@ -20,6 +21,17 @@ def changed(**fields: object) -> Machine:
 
 def test_nothing_lacks_on_a_good_machine() -> None:
     assert missing(GOOD, line(3, shaping=Shaping(delay=1000, bandwidth=1))) == []
+
+
+def test_a_congestion_control_that_hosts_may_not_use_is_told_with_its_host() -> None:
+    topology = topologies.loads(
+        "{switches: [s1], hosts: {h1: {switch: s1, congestion-control: vegas}, h2: s1}}"
+    )
+    (lack,) = missing(changed(congestion=frozenset({"reno", "bbr"})), topology)
+    assert "vegas" in lack.what and lack.needed == "h1"
+    assert 'tcp_allowed_congestion_control="bbr reno vegas"' in lack.remedy
+    assert missing(changed(congestion=frozenset({"reno", "vegas"})), topology) == []
+    assert missing(changed(congestion=None), topology) == []
 
 
 def test_netem_is_missed_only_by_those_who_ask_for_it_and_names_the_links() -> None:

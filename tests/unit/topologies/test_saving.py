@@ -40,7 +40,7 @@ groups: {servers: [db1, 10.2.0.128/25]}
 hosts:
   web1: {switch: "s1:7", network: web, serves: [http, "echo:7007"], allow-spoofing: true, loss: 0.001}
   web2: {switch: s2, network: web, hostname: www.example.org, environment: {A: "1", B: "a b: c"},
-         cpus: 1.5, memory: 64MiB, pids: 99, limits: required}
+         congestion-control: reno, cpus: 1.5, memory: 64MiB, pids: 99, limits: required}
   web3:
     switch: s3
     network: web
