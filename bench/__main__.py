@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "programming": "programming all switches of Cogentco, against ovs-ofctl replace-flows",
     "verifying": "proving networks of growing size with any link cut, on one core",
     "scale": "compiling and starting Cogentco, time and memory",
+    "bandwidth": "what TCP and UDP get of a wire's bandwidth, against the same tc setting on Linux bridges",
     "long_rows": "rows of 10, 60 and 300 switches: start, memory, round trip, against mn",
     "broadcasts": "frames on each wire for one broadcast in campus",
     "outage": "pings lost when the active path dies",

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataplane.change.operations import SetController, SetPorts, SetShaped
-from dataplane.ovs import ofctl, ovsdb
+from dataplane.ovs import ofctl, ovsdb, queues
 from dataplane.ovs.daemon import News
 from dataplane.ovs.datapaths import USERSPACE, Datapath
 from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
@@ -281,6 +281,20 @@ class Switches:
     def forget_worked_out(self) -> None:
         """Make all drop their cached translations, so that the present flows apply to every packet."""
         in_threads([switch.forget_worked_out for switch in self._running.values()])
+        for domain in self.domains:
+            self._make_room(domain)
+
+    def _make_room(self, domain: DomainPlan) -> None:
+        """Let what waits for a shaped wire of a domain cost no other wire (see ``dataplane.ovs.queues``)."""
+        shaped = [(bridge, port) for bridge in domain.bridges for port in bridge.ports if port.shaped]
+        switch = self._running[domain.name]
+        pid = switch.pids().get("ovs-vswitchd", 0)
+        if not shaped or not pid or self.datapath != USERSPACE or queues.widen(pid):
+            return
+        bridge, port = shaped[0]
+        with contextlib.suppress(ofctl.NoAnswer):  # a switch that has failed; the next change comes back here
+            ofctl.send(switch.run_dir, bridge.device, port.number, queues.WAKING)
+            queues.widen(pid)
 
     def daemon_sockets(self) -> dict[tuple[str, str], tuple[int, Path]]:
         """(domain, program) -> process id and control socket of every daemon that runs."""

@@ -18,11 +18,11 @@ class NoAnswer(Exception):
     """The bridge, or its daemon, does not answer."""
 
 
-def _ask(run_dir: Path, bridge: str, command: str, version: str = VERSIONS) -> str:
+def _ask(run_dir: Path, bridge: str, command: str, version: str = VERSIONS, *more: str) -> str:
     program = shutil.which("ovs-ofctl", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
     if program is None:
         raise NoAnswer("ovs-ofctl is not installed")
-    words = [program, "-O", version, "--timeout=4", command, f"unix:{run_dir / bridge}.mgmt"]
+    words = [program, "-O", version, "--timeout=4", command, f"unix:{run_dir / bridge}.mgmt", *more]
     try:
         done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
@@ -45,6 +45,12 @@ def groups(run_dir: Path, bridge: str) -> str:
 def ports(run_dir: Path, bridge: str) -> str:
     """The counters of a bridge's ports, in the form of ``ovs-ofctl dump-ports``. Raises NoAnswer."""
     return _ask(run_dir, bridge, "dump-ports")
+
+
+def send(run_dir: Path, bridge: str, port: int, frame: str) -> None:
+    """Send a frame (hexadecimal digits) out of a port. Raises NoAnswer."""
+    what = f"in_port=controller packet={frame} actions=output:{port}"
+    _ask(run_dir, bridge, "packet-out", "OpenFlow13", what)
 
 
 def clear(run_dir: Path, bridge: str) -> None:

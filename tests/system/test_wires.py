@@ -80,6 +80,21 @@ def test_a_wire_changes_under_a_stream_and_loses_nothing(lab: CommandLine, file:
     assert "2 received" in ping(lab, "h2", 8972)
 
 
+def test_what_waits_for_one_wire_takes_no_room_from_others(lab: CommandLine, file: Path) -> None:
+    """Open vSwitch sends all frames through one socket, and those that wait count against its buffer."""
+
+    def buffers() -> set[int]:
+        said = lab("exec", "s1", "--", "ss", "-0", "-n", "-m").stdout
+        return {int(size) for size in re.findall(r"skmem:\(.*?,tb(\d+)", said)}
+
+    lab("link", "set", "s1", "s2", "bandwidth=100mbit")
+    assert min(buffers()) > int(Path("/proc/sys/net/core/wmem_default").read_text())
+    stream = lab.start("exec", "h1", "--", "ping", "-q", "-f", "-c", "20000", "-s", "1400", "h2")
+    assert "10 received" in lab("exec", "h2", "--", "ping", "-q", "-c", "10", "-i", "0.05", "h3").stdout
+    stream.communicate(timeout=120)
+    lab("apply", str(file))
+
+
 def test_a_hosts_mtu_changes_while_it_runs(lab: CommandLine) -> None:
     lab("link", "set", "h1", "s1", "mtu=1400")
     assert "mtu=1400" in ping(lab, "h2", 1400, code=None) or "0 received" in ping(lab, "h2", 1400, code=None)
