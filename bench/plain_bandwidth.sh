@@ -26,7 +26,8 @@ for try in $(seq 50); do ip netns exec b ss -ltn | grep -q 5201 && break; done
 for control in "$@"; do
     options="-C $control"
     [ "$control" = udp ] && options="-u -l 1400 -b $((rate + rate / 10))"
-    for try in 1 2; do # the server may still be busy with the last one
+    for try in 0 1 2 3; do # the server may still be busy with the last one
+        sleep $try
         # shellcheck disable=SC2086
         report=$(ip netns exec a iperf3 -J -c 10.0.0.2 -t "$seconds" -O 1 $options | tr -d '\n\t') && break
     done
