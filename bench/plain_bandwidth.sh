@@ -21,15 +21,16 @@ for device in one two; do
     ip netns exec f tc qdisc add dev $device root tbf rate "${rate}bit" burst "$burst" limit "$limit"
 done
 
-ip netns exec b iperf3 -s -D >/dev/null
-for try in $(seq 50); do ip netns exec b ss -ltn | grep -q 5201 && break; done
+port=5201
 for control in "$@"; do
     options="-C $control"
     [ "$control" = udp ] && options="-u -l 1400 -b $((rate + rate / 10))"
-    for try in 0 1 2 3; do # the server may still be busy with the last one
-        sleep $try
+    for try in 1 2 3 4; do # each server answers once, so none is busy with an earlier test
+        port=$((port + try))
+        ip netns exec b iperf3 -s -1 -D -p $port >/dev/null
+        sleep 0.3
         # shellcheck disable=SC2086
-        report=$(ip netns exec a iperf3 -J -c 10.0.0.2 -t "$seconds" -O 1 $options | tr -d '\n\t') && break
+        report=$(ip netns exec a iperf3 -J -c 10.0.0.2 -p $port -t "$seconds" -O 1 $options | tr -d '\n\t') && break
     done
     echo "@@$control $report"
 done
