@@ -138,6 +138,7 @@ FACTS = {
         Fact("runc", _PROGRAM, "hosts can't be containers", install("runc")),
         Fact("haproxy", _PROGRAM, "there are no load balancers of the engine haproxy", install("haproxy")),
         Fact("dnsmasq", _PROGRAM, "there are no DHCP servers", install("dnsmasq-base")),
+        Fact("busybox", _PROGRAM, "hosts can't ask for their addresses by DHCP", install("busybox-static")),
         Fact("nft", _PROGRAM, "there are no firewalls of the engine nftables", install("nftables")),
         Fact("tcpdump", _PROGRAM, "sdnlab capture can't show packets", install("tcpdump")),
         Fact("cgroups", "a group with limits is made, and removed",

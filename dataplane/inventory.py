@@ -112,6 +112,7 @@ _PROGRAMS = {
     "runc": "runc",
     "haproxy": "haproxy",
     "dnsmasq": "dnsmasq",
+    "busybox": "busybox",
     "nft": "nft",
     "tcpdump": "tcpdump",
 }

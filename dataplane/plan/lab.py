@@ -378,6 +378,9 @@ def _host(
     near = EndPlan(name, device_name(host.interface, short), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
+    if host.dhcp:  # what is of IPv4 comes with its lease
+        addresses = tuple(address for address in addresses if address.version == 6)
+        gateways = tuple(address for address in gateways if address.version == 6)
     return HostPlan(
         host.name,
         host.port.switch,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from queue import Empty, SimpleQueue
 
 from lab.commands.command import END_PATIENCE, Kept, Start
+from lab.commands.dhcp_client import commands_of
 from lab.commands.output import HostLog
 from lab.commands.policy import how
 from lab.events.log import EventLog
@@ -46,7 +47,7 @@ class HostCommands:
         wanted = {
             (host.name, command.name): (marks.get(host.name), command)
             for host in topology.hosts
-            for command in host.own.run
+            for command in commands_of(host)
         }
         with self._gone:
             gone = [kept for key, kept in self._kept.items() if wanted.get(key) != (kept.mark, kept.command)]
@@ -66,9 +67,9 @@ class HostCommands:
         self.retain(topology, marks)
         fresh: list[Kept] = []
         with self._gone:
-            self._several = {host.name for host in topology.hosts if len(host.own.run) > 1}
+            self._several = {host.name for host in topology.hosts if len(commands_of(host)) > 1}
             for host in topology.hosts:
-                for command in host.own.run:
+                for command in commands_of(host):
                     key = host.name, command.name
                     if key not in self._kept and host.name in marks:
                         self._kept[key] = self._keep(host.name, marks[host.name], command)

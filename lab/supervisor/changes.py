@@ -207,6 +207,7 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "mac": "MAC address",
         "mtu": "MTU",
         "allow_spoofing": "allow-spoofing",
+        "dhcp": "dhcp",
         "serves": "serves",
         "congestion_control": "congestion control",
     }

@@ -30,6 +30,7 @@ hosts:
   b: {switch: s3, network: lan, ipv4: 10.0.0.77}
   c: {switch: s4, network: lan}
   free: {switch: s2, network: lan, allow-spoofing: true}
+  client: {switch: s4, network: lan, ipv4: dhcp}
   x: {switch: s2, network: other}
 """
 
@@ -67,12 +68,36 @@ def test_each_host_gets_the_address_that_the_file_gives_it(lab: CommandLine) -> 
     assert "no lease" in leased(lab, "x"), "another network's host hears no server"
 
 
+def addresses(line: CommandLine, host: str) -> str:
+    return line("exec", host, "--", "ip", "-4", "-br", "address", "show", f"{host}-eth0").stdout
+
+
+def test_a_host_that_asks_has_its_address_when_the_lab_is_up(lab: CommandLine) -> None:
+    until(lambda: "10.0.0.4/24" in addresses(lab, "client"), "its lease")
+    lab("ping", "client", "a")
+    heard = lab("logs", "client").stdout
+    assert "lease of 10.0.0.4 obtained from 10.0.0.254" in heard
+
+
+def test_apply_makes_a_host_ask_and_lets_it_be(lab: CommandLine, file: Path) -> None:
+    asking = TOPOLOGY.replace("a: {switch: s1, network: lan", "a: {switch: s1, network: lan, ipv4: dhcp")
+    file.write_text(asking, encoding="utf-8")
+
+    assert "dhcp" in lab("apply", str(file)).stdout
+    until(lambda: "obtained from 10.0.0.254" in lab("logs", "a").stdout, "its lease")
+    until(lambda: "10.0.0.1/24" in addresses(lab, "a"), "its address")
+    file.write_text(TOPOLOGY, encoding="utf-8")
+    lab("apply", str(file))
+    assert "10.0.0.1/24" in addresses(lab, "a")
+    lab("ping", "a", "b")
+
+
 def test_who_is_not_in_the_file_gets_no_lease(lab: CommandLine) -> None:
     lab("exec", "free", "--", "ip", "link", "set", "free-eth0", "address", "02:99:00:00:00:01")
     try:
         assert "no lease" in leased(lab, "free")
     finally:
-        lab("exec", "free", "--", "ip", "link", "set", "free-eth0", "address", "02:00:00:00:00:04")
+        lab("exec", "free", "--", "ip", "link", "set", "free-eth0", "address", "02:00:00:00:00:05")
 
 
 def named(line: CommandLine, host: str, name: str) -> str:
@@ -95,7 +120,8 @@ def test_apply_gives_a_new_host_a_lease_and_a_name_and_the_server_goes_with_its_
     assert "lease of 10.0.0.99 obtained" in leased(lab, "d")
     assert "10.0.0.99" in named(lab, "a", "d")
     assert state(lab)["instances"][0]["pid"] == pid, "it went on"  # type: ignore[index]
-    file.write_text(TOPOLOGY.replace(", dhcp: true", ""), encoding="utf-8")
+    without = TOPOLOGY.replace(", dhcp: true", "").replace(", ipv4: dhcp", "")
+    file.write_text(without, encoding="utf-8")
     lab("apply", str(file))
     assert not lab.json("status")["functions"]
     assert "no lease" in leased(lab, "a")
@@ -108,7 +134,7 @@ def test_apply_gives_a_new_host_a_lease_and_a_name_and_the_server_goes_with_its_
 def test_a_saved_lab_has_the_server_below_functions(lab: CommandLine, tmp_path: Path) -> None:
     saved = tmp_path / "saved.yaml"
     lab("save", "-o", str(saved))
-    assert "dhcp-lan" in saved.read_text() and "dhcp: true" not in saved.read_text()
+    assert "kind: dhcp" in saved.read_text()
     before = state(lab)["instances"]
     lab("apply", str(saved))
     assert state(lab)["instances"][0]["pid"] == before[0]["pid"]  # type: ignore[index]

@@ -62,6 +62,19 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec pc -- ping -c 2 server": (0, "2 received"),
         "sdnlab exec server -- ping -c 1 -W 1 203.0.113.1": (1, "0 received"),
     },
+    "dhcp": {
+        "sdnlab exec phone -- ip -br -4 address": (0, r"phone-eth0\S* +UP +10\.0\.0\.77/24"),
+        "sdnlab exec phone -- ip route": (0, r"\A10\.0\.0\.0/24 dev phone-eth0 [^\n]*\n\Z"),
+        "sdnlab exec pc1 -- busybox nslookup printer 10.0.0.254": (0, r"Address: 10\.0\.0\.4"),
+        "sdnlab logs pc1": (0, r"lease of 10\.0\.0\.1 obtained from 10\.0\.0\.254"),
+        "sdnlab capture printer &": (-1, r"0\.0\.0\.0\.68 > 255\.255\.255\.255\.67"),
+        "sdnlab exec pc2 -- busybox udhcpc -i pc2-eth0 -n -q -f -s /bin/true": (
+            0,
+            "lease of 10.0.0.2 obtained",
+        ),
+        "sdnlab exec pc1 -- ping -c 2 ff02::1%pc1-eth0 #1": (0, r"\+[45] duplicates"),
+        "sdnlab exec pc1 -- ping -c 2 ff02::1%pc1-eth0 #2": (0, r"\+[45] duplicates"),
+    },
     "wires": {
         "sdnlab link show": (0, r"(?s)s1:2 -> s2:2 .*10mbit.*s2:2 -> s1:2 .*50mbit"),
         "sdnlab exec home -- iperf3 -c server -t 2 #1": (0, r"\b(?:[789]|10)\.\d+ Mbits/sec.*receiver"),

@@ -141,6 +141,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
     "interfaces": _interfaces,
     "spoofing": _hosts("that it may use any source address", lambda host: host.allow_spoofing),
+    "dhcp": _hosts("that it asks for its address by DHCP", lambda host: host.dhcp),
     "serves": _hosts("its servers", lambda host: host.serves),
     "hostname": _hosts("its hostname", lambda host: host.own.hostname),
     "environment": _hosts("its environment", lambda host: host.own.environment),

@@ -93,7 +93,7 @@ class Host(Frozen):
     address, and addresses that are not in the file are learned; otherwise it accepts only the host's own
     addresses. ``serves``: sorted by port; no two have the same port.
     ``volumes``: its uses of the lab's storage, sorted by volume. ``congestion_control``: TCP's, by its name
-    in Linux; empty: the lab's usual one.
+    in Linux; empty: the lab's usual one. ``dhcp``: it starts without ``ipv4``, and asks for it by DHCP.
     """
 
     name: str
@@ -112,6 +112,7 @@ class Host(Frozen):
     own: OwnThings = NOTHING_OWN
     volumes: tuple[Mount, ...] = ()
     congestion_control: str = ""
+    dhcp: bool = False
 
     @property
     def interface(self) -> str:

@@ -33,6 +33,7 @@ from topologies.resolve import (
     wording,
 )
 from topologies.resolve.draft import Draft, begin, in_order
+from topologies.resolve.kinds import dhcp
 from topologies.resolve.port_numbers import Key, Plugs, Ports, keep
 from topologies.resolve.shaping import check_shaping, shaping
 from topologies.syntax import units
@@ -271,6 +272,9 @@ def _finished(draft: Draft) -> Topology:
         draft.problems.and_those_of(report).check()
     topology = _topology(draft, underlay.HOST_MTU)
     report = draft.problems.report()
+    dhcp.check_clients(topology, report)
+    if report.problems:
+        draft.problems.and_those_of(report).check()
     if draft.underlay is not None:
         mtu = underlay.host_mtu(draft.underlay, transit_overhead(topology))
         underlay.check_mtu(draft.spec, draft.underlay, mtu, report)
@@ -328,6 +332,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 own=draft.own[name],
                 volumes=storage.mounts(draft.storage, name),
                 congestion_control=host.congestion_control or "",
+                dhcp=bool(host.dhcp),
                 **draft.settings[name],
             )
             for name, host in draft.host_specs.items()

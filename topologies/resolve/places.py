@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from topologies.model.kinds import AddressTranslator, FirewallFunction, LoadBalancer
+from topologies.model.kinds import AddressTranslator, DhcpServer, FirewallFunction, LoadBalancer
 from topologies.model.places import NOWHERE, Entity, Places, part
 from topologies.model.topology import Topology
 from topologies.resolve.draft import Draft
@@ -58,6 +58,9 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         yield Entity("chain", chain.name), path
     for function in resolved.functions:
         base: Path = ("functions", function.name)
+        if isinstance(function, DhcpServer) and function.name not in (draft.spec.functions or {}):
+            yield Entity("function", function.name), ("networks", function.dhcp.network, "dhcp")
+            continue
         yield Entity("function", function.name), base
         for index, mirrored in enumerate(draft.function_specs[function.name].mirrors or ()):
             if mirrored is not None:

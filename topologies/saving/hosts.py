@@ -33,6 +33,8 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu
         tree = _interfaces([entry, *further], several_networks, usual_mtu)
     else:
         tree = _interface(entry, several_networks, usual_mtu)
+    if entry.dhcp:
+        tree["dhcp"] = True
     if entry.serves:
         tree["serves"] = [str(server) for server in entry.serves]
     if entry.kind != NAMESPACE:

@@ -145,6 +145,16 @@ class HostSpec(InterfaceSpec):
         "the names of devices. The first one has the host's name, further ones names like h1-eth1.",
         examples=[["s1", {"switch": "s2", "network": "b"}], {"lan": "s1", "wan": {"switch": "s2"}}],
     )
+    ipv4: Annotated[Ipv4, Or({"const": "dhcp"})] | None = Field(
+        None,
+        description="IPv4 address; chosen when left out. dhcp: chosen, and given by DHCP.",
+        examples=["10.0.0.5", "10.0.0.5/16", "dhcp"],
+    )
+    dhcp: Switched | None = Field(
+        None,
+        description="namespace: Whether it asks for its IPv4 address by DHCP, and has none before. "
+        "ipv4: dhcp is short for it.",
+    )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
         None,
         description="Servers that run in it: http (answers with its name), echo, discard.",

@@ -87,11 +87,15 @@ def desugar(root: dict[str, Node]) -> None:
 
 
 def desugar_host(keys: dict[str, Node]) -> None:
-    """Write out the shorthands of a host, in place: ``vm: micro``, one entry instead of a list, texts."""
+    """Write out the shorthands of a host, in place: ``vm: micro``, ``ipv4: dhcp``, one entry instead of a
+    list, texts."""
     for kind in (VM, CONTAINER):
         image = keys.get(kind)
         if image is not None and isinstance(image.value, str) and "kind" not in keys and "image" not in keys:
             keys["kind"], keys["image"] = Node(image.line, kind), keys.pop(kind)
+    address = keys.get("ipv4")
+    if address is not None and address.value == "dhcp" and "dhcp" not in keys:
+        keys["dhcp"] = Node(keys.pop("ipv4").line, "true")
     _interfaces(keys.get("interfaces"))
     _lists(keys, ("serves", "run", "private"))
     _words(keys, "command")

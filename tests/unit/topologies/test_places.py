@@ -46,6 +46,8 @@ def test_the_line_of_an_entity_names_it(name: str) -> None:
             assert text.strip()
         elif entity == "network lan":
             assert "lan" in text or text == "hosts:"
+        elif entity == "function dhcp-lan":
+            assert "lan" in text and "dhcp: true" in text
         elif entity == "domain d1":
             assert "d1" in text or text.startswith("switches:")
         else:

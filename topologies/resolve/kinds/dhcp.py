@@ -5,7 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from topologies.model import names
+from topologies.model.choices import NAMESPACE
 from topologies.model.functions import Dhcp
+from topologies.model.kinds import DhcpServer
+from topologies.model.topology import Topology
 from topologies.resolve.kinds.context import Context
 from topologies.syntax.problem import Report
 from topologies.syntax.service_specification import FunctionSpec
@@ -55,6 +58,24 @@ def servers(spec: File, report: Report) -> dict[str, FunctionSpec]:
                 {"kind": "dhcp", "network": name, "switch": switch.switch}
             )
     return functions
+
+
+def check_clients(topology: Topology, report: Report) -> None:
+    """Report hosts that ask by DHCP and can't, or where nobody answers."""
+    served = {function.dhcp.network for function in topology.functions if isinstance(function, DhcpServer)}
+    several = {host.of for host in topology.hosts if host.of}
+    for host in topology.hosts:
+        if not host.dhcp:
+            continue
+        path = ("hosts", host.name, "dhcp")
+        if host.kind != NAMESPACE:
+            what = f"a {host.kind} can't ask for its address by DHCP"
+            report.add(path, what, f"hosts of the kind {NAMESPACE}", "remove it")
+        elif host.name in several or host.device:
+            report.add(path, "a host with several interfaces can't ask by DHCP", remedy="remove it")
+        elif host.network not in served:
+            what = f"network {host.network} has no DHCP server"
+            report.add(path, what, remedy=f"write dhcp: true at network {host.network}")
 
 
 def dhcp(name: str, spec: FunctionSpec, context: Context) -> Dhcp | None:
