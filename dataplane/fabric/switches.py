@@ -60,7 +60,7 @@ class Switches:
         self.datapath = datapath
         self._run_dir = run_dir
         self._controllers = dict(controllers)
-        self._tell_daemon = tell_daemon
+        self._tell = tell_daemon
         self._running: dict[str, OpenVSwitch] = {}  # by domain
         self._bare: frozenset[str] = frozenset()
 
@@ -283,6 +283,14 @@ class Switches:
         in_threads([switch.forget_worked_out for switch in self._running.values()])
         for domain in self.domains:
             self._make_room(domain)
+
+    def _tell_daemon(self, domain: str, news: News) -> None:
+        """Pass on what happens to a daemon; a new ovs-vswitchd has new sockets."""
+        if news.state == "working" and news.program == "ovs-vswitchd":
+            for planned in self.domains:
+                if planned.name == domain:
+                    self._make_room(planned)
+        self._tell(domain, news)
 
     def _make_room(self, domain: DomainPlan) -> None:
         """Let what waits for a shaped wire of a domain cost no other wire (see ``dataplane.ovs.queues``)."""
