@@ -35,6 +35,7 @@ MEASUREMENTS = {
     "domains": "what more domains cost; 50 domains with 100 networks",
     "ids": "intrusion detection with 10,000 rules, against scapy, dpkt and hyperscan alone",
     "packet_tests": "1,000 packets of a test, against scapy's own functions",
+    "outside": "TCP through a way out, against slirp4netns alone",
     "moving": "pings lost when a host moves, and when the underlay is cut",
     "kinds": "hosts of each kind: start, round trip, TCP",
     "migrating": "pings lost when a virtual machine moves live, against stop and start",

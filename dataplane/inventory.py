@@ -114,6 +114,7 @@ _PROGRAMS = {
     "dnsmasq": "dnsmasq",
     "busybox": "busybox",
     "nft": "nft",
+    "slirp4netns": "slirp4netns",
     "tcpdump": "tcpdump",
 }
 

@@ -59,9 +59,9 @@ def loads(raw: bytes | str, file: str = "<text>", running: Topology | None = Non
 
 def remarks(topology: Topology) -> list[str]:
     """Sentences about what is no problem, but may not be what the user wants."""
-    from topologies.model import parts
+    from topologies.model import outside, parts
 
-    return [text for text in (parts.remark(topology),) if text]
+    return [text for text in (parts.remark(topology), outside.remark(topology)) if text]
 
 
 def schema() -> dict[str, Any]:

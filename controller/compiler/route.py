@@ -25,7 +25,10 @@ MISS = miss(Table.ROUTE, Table.FORWARD, "not for the router")
 
 
 class Gateway(NamedTuple):
-    """A router's place in one network: its addresses there, and the networks that it leads to."""
+    """A router's place in one network: its addresses there, and the networks that it leads to.
+
+    ``exit``: the MAC address of the gateway of the network's way out of the lab, if there is one.
+    """
 
     router: str
     network: int
@@ -33,6 +36,7 @@ class Gateway(NamedTuple):
     ipv4: int | None
     ipv6: int | None
     others: tuple[int, ...]
+    exit: int | None = None
 
     @property
     def entity(self) -> Entity:
@@ -43,6 +47,8 @@ class Gateway(NamedTuple):
 def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gateway]:
     """Each routed network's gateway, by the network's number."""
     networks = {network.name: network for network in topology.networks}
+    macs = {host.name: mac_number(host.mac) for host in topology.hosts} if topology.outside else {}
+    exits = {way.network: macs[way.gateway] for way in topology.outside if way.open}
     by_network = {}
     for router in topology.routers:
         for name in router.networks:
@@ -54,6 +60,7 @@ def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gatewa
                 None if network.gateway4 is None else int(network.gateway4.ip),
                 None if network.gateway6 is None else int(network.gateway6.ip),
                 tuple(numbers[other] for other in router.networks if other != name),
+                exits.get(name),
             )
     return by_network
 
@@ -119,6 +126,7 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
             entity=gateway.entity,
         )
     )
+    flows += _outward(gateway, gateway.exit) if gateway.exit is not None else ()
     for network in (gateway.network, *gateway.others):
         other = known[network]
         if other.ipv4 is not None:
@@ -126,6 +134,23 @@ def _own(gateway: Gateway, known: Mapping[int, Gateway]) -> list[Flow]:
         if other.ipv6 is not None:
             flows.append(_echo(gateway, other.ipv6, _ECHO6))
     return flows
+
+
+def _outward(gateway: Gateway, mac: int) -> list[Flow]:
+    """The router's default routes: to the gateway of the network's way out."""
+    actions = (DecTtl(), SetField("eth_src", gateway.mac), SetField("eth_dst", mac))
+    return [
+        flow(
+            Table.ROUTE,
+            Priority.UNKNOWN + 1,
+            (*_to(gateway), Field("eth_type", kind)),
+            actions,
+            Table.FORWARD,
+            why=f"router {gateway.router}: {name} out of the lab",
+            entity=gateway.entity,
+        )
+        for kind, name in ((IPV4, "IPv4"), (IPV6, "IPv6"))
+    ]
 
 
 class _Echo(NamedTuple):

@@ -4,18 +4,22 @@ What a port's host may claim: its MAC address (checked in CLASSIFY already), its
 address, the link-local address made of its MAC, and no address yet (0.0.0.0 in an ARP probe, RFC 5227, or
 to the limited broadcast address, RFC 2131; :: to a multicast group, RFC 4862).  Tagged frames
 are dropped: hosts are on access ports.  So are router advertisements and redirects of ICMPv6: the file says
-who routes.  Frames that are neither IP nor ARP have no source but their MAC address.  Frames from ports of
-hosts with ``allow_spoofing`` never come here.
+who routes.  The gateway of a way out may also claim any address that is outside the lab.  Frames that are
+neither IP nor ARP have no source but their MAC address.  Frames from ports of hosts with ``allow_spoofing``
+never come here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from types import MappingProxyType
 
 from controller.compiler.sff.encapsulation import VLAN_PRESENT
 from controller.compiler.stations import Station
 from controller.flow.builders import Priority, flow, miss
 from controller.flow.tables import Field, Flow, Table
+from topologies.model.outside import NAME_SERVER
 from topologies.model.places import Entity
 from wire.ethertype import ARP, IPV4, IPV6, RARP
 from wire.mac import GROUP_BIT, link_local
@@ -78,10 +82,16 @@ _SHARED = (
 )
 
 
-def secure(local: Iterable[Station], after: Table = Table.RESOLVE) -> list[Flow]:
+def secure(
+    local: Iterable[Station],
+    after: Table = Table.RESOLVE,
+    exits: Mapping[int, Entity] = MappingProxyType({}),
+    inside: Sequence[IPv4Network | IPv6Network] = (),
+) -> list[Flow]:
     """Flows of one switch for those of its stations whose ports are checked; none for no station.
 
-    ``after``: the table that follows.
+    ``after``: the table that follows. ``exits``: the ports of gateways of ways out, and what each is.
+    ``inside``: what is never behind these.
     """
     flows: list[Flow] = []
     for station in local:
@@ -114,5 +124,25 @@ def secure(local: Iterable[Station], after: Table = Table.RESOLVE) -> list[Flow]
                     entity,
                 ),
             ]
+    for number, entity in exits.items():
+        flows += _from_outside(number, entity, inside)
     # a station with several addresses has one link-local address, so its flows come more than once
     return _with_next_table([*dict.fromkeys(flows), *_SHARED], after) if flows else []
+
+
+def _from_outside(number: int, entity: Entity, inside: Sequence[IPv4Network | IPv6Network]) -> list[Flow]:
+    """What comes in by the gateway at port ``number``: from any address but those of the lab."""
+    port = Field("in_port", number)
+    resolver = Field("ip_src", int(NAME_SERVER))
+    answers = (port, Field("eth_type", IPV4), resolver)
+    flows = [_let(Priority.KNOWN, answers, f"from the name server behind {entity.name}", entity)]
+    for prefix in dict.fromkeys(inside):
+        kind, field = (IPV4, "ip_src") if prefix.version == 4 else (IPV6, "ipv6_src")
+        source = Field(field, int(prefix.network_address), int(prefix.netmask))
+        match = (port, Field("eth_type", kind), source)
+        why = f"from {prefix}, which is not outside, by {entity.name}: dropped"
+        flows.append(flow(Table.SECURITY, Priority.UNKNOWN + 1, match, why=why, entity=entity))
+    for kind, name in ((IPV4, "IPv4"), (IPV6, "IPv6")):
+        why = f"{name} from outside by {entity.name}"
+        flows.append(_let(Priority.UNKNOWN, (port, Field("eth_type", kind)), why, entity))
+    return flows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from ipaddress import IPv4Network, IPv6Network
 
 from controller.compiler.arp_nd import announcement, answer4, answers
 from controller.compiler.broadcast import Broadcasts, Member, Tree, broadcasts
@@ -16,6 +17,7 @@ from controller.compiler.sff.forwarder import Steering, steering, transport_port
 from controller.compiler.stations import Learned, Station, access_ports, owners, stations
 from controller.compiler.tunnels import ChainTransport, Crossing, chain_transports, crossing
 from controller.flow.tables import Flow
+from topologies.model import outside
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
 from topologies.model.overlay import Overlay, islands, network_numbers, overlay, reach
@@ -99,6 +101,21 @@ class LabView:
                 switch = host.port.switch
                 free[switch] = free.get(switch, frozenset()) | {host.port.number}
         return free
+
+    @cached_property
+    def exits(self) -> dict[str, dict[int, Entity]]:
+        """Switch -> the ports of gateways of ways out, and what each is."""
+        exits: dict[str, dict[int, Entity]] = {}
+        names = outside.gateways(self.topology)
+        for host in self.topology.hosts if names else ():
+            if host.name in names:
+                exits.setdefault(host.port.switch, {})[host.port.number] = Entity("host", host.name)
+        return exits
+
+    @cached_property
+    def inside(self) -> tuple[IPv4Network | IPv6Network, ...]:
+        """What is never behind the gateway of a way out."""
+        return tuple(outside.inside(self.topology))
 
     @cached_property
     def trunks(self) -> dict[str, dict[int, str]]:
@@ -293,6 +310,11 @@ class SwitchView:
     def free(self) -> frozenset[int]:
         """Access ports that take any source address."""
         return self.lab.free.get(self.name, frozenset())
+
+    @cached_property
+    def exits(self) -> Mapping[int, Entity]:
+        """Its ports of gateways of ways out, and what each is."""
+        return self.lab.exits.get(self.name, {})
 
     @cached_property
     def trunks(self) -> Mapping[int, str]:

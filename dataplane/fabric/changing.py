@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataplane.change.operations import AddWire, Operation, undone
 from dataplane.change.steps import Steps
 from dataplane.fabric.executor import Executor
-from dataplane.plan.lab import instance_netns
+from dataplane.plan.lab import Plan, instance_netns
 
 
 class Change:
@@ -17,8 +17,10 @@ class Change:
     ``become`` is called when the change can't be undone any more.
     """
 
-    def __init__(self, executor: Executor, some: Steps, become: Callable[[], None]) -> None:
+    def __init__(self, executor: Executor, some: Steps, plan: Plan, become: Callable[[], None]) -> None:
         self.steps = some
+        self.plan = plan
+        """What the lab is planned to be afterwards."""
         self._executor, self._become = executor, become
         self._done: list[Operation] = []
 

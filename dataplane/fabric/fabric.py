@@ -220,7 +220,7 @@ class Fabric:
             new = plan(topology, as_devices | self._broken | broken, moves)
         before, after = self._outages.wiring(self.plan), wiring(new, links_down, self._outages.switches)
         become = partial(self._become, topology, new, links_down, moves, self._broken | broken)
-        return Change(self.executor, steps(self.plan, new, before, after), become)
+        return Change(self.executor, steps(self.plan, new, before, after), new, become)
 
     def _break_long_paths(self, links_down: frozenset[str], switches_down: frozenset[str]) -> None:
         """Before these outages: change links into devices where the paths that are left are too long for

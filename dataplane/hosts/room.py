@@ -329,10 +329,23 @@ def rooms_own() -> tuple[str, ...]:
     return ("/run", *(path for path in PRIVATE if Path(path).is_dir() and not Path(path).is_symlink()))
 
 
+def _linked_resolver() -> tuple[Path, int] | None:
+    """If /etc/resolv.conf is a link into /run, which a room has of its own: its target, and a descriptor of
+    what the lab has there."""
+    place = Path("/etc/resolv.conf").resolve()
+    if not place.is_relative_to("/run"):
+        return None
+    try:
+        return place, os.open(place, os.O_PATH | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
 def _furnish(names_file: str, tree: OwnTree | None) -> None:
     """Make the mounts. Raises OSError: no command may run in a host without them."""
     root = _root_of_network()
     empty = rooms_own()
+    resolver = _linked_resolver()
     owner = f",uid={root.uid},gid={root.gid}"
     plain = syscalls.MS_NOSUID | syscalls.MS_NODEV
     syscalls.mount("none", "/", None, syscalls.MS_REC | syscalls.MS_PRIVATE)
@@ -340,6 +353,12 @@ def _furnish(names_file: str, tree: OwnTree | None) -> None:
         syscalls.mount(names_file, "/etc/hosts", None, syscalls.MS_BIND)
     syscalls.make_unchangeable("/")
     syscalls.mount("host", "/run", "tmpfs", plain, f"mode=0755,size=64m{owner}")
+    if resolver is not None:
+        place, content = resolver
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.touch()
+        syscalls.mount(f"/proc/self/fd/{content}", str(place), None, syscalls.MS_BIND)
+        os.close(content)
     if tree is not None:
         from dataplane.hosts import own_mounts
 

@@ -28,6 +28,7 @@ from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.several import hosts_names, tables
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
+from topologies.model import outside
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.functions import Function
@@ -164,13 +165,15 @@ def plan(
     names_files = hosts_names(topology)
     whole = without_offloads(topology)
     own_tables = tables(topology)
+    # they have no default route in their network: they are the default route
+    exits = outside.gateways(topology)
     hosts = tuple(
         _host(
             host,
             netns,
             devices,
             domain_of,
-            gateways[host.network],
+            gateways[host.network] if host.name not in exits else (),
             names_files[host.node].file,
             host.name in whole,
             own_tables.get(host.name, 0),

@@ -89,6 +89,7 @@ def spawn(
     log: int | None = None,
     hostname: str | None = None,
     last: Callable[[], None] = nothing,
+    door: Callable[[], None] | None = None,
 ) -> Sandbox:
     """Run ``main(status_fd)`` as the supervisor of a new sandbox and return when it has been entered.
 
@@ -98,6 +99,9 @@ def spawn(
 
     The init calls ``last``, without any descriptors, when all other processes inside have ended.  It is for
     what does not end with them.
+
+    ``door`` runs in a process of its own inside, which stays in the caller's network namespace and sees the
+    caller's mounts (see ``dataplane.sandbox.door``).
 
     Raises ``SandboxError`` (what failed, and the remedy) if the system refuses a step.
     """
@@ -109,7 +113,7 @@ def spawn(
     helper = os.fork()
     if helper == 0:
         ours.close()
-        _guarded(theirs, lambda: _helper(main, theirs, caller, tied, log, hostname, last))
+        _guarded(theirs, lambda: _helper(main, theirs, caller, tied, log, hostname, last, door))
     theirs.close()
     try:
         reports: dict[str, tuple[int, dict[str, object]]] = {}
@@ -200,11 +204,12 @@ def _helper(
     log: int | None,
     hostname: str | None,
     last: Callable[[], None],
+    door: Callable[[], None] | None,
 ) -> None:
     """The intermediate process: makes the new namespaces; its child is the first process in them."""
     os.setsid()
     _redirect(log, tied)
-    _enter_namespaces()
+    _enter_namespaces(NAMESPACES if door is None else NAMESPACES & ~syscalls.CLONE_NEWNET)
     if tied:
         syscalls.die_with_parent(signal.SIGKILL)
         if os.getppid() != caller:
@@ -213,7 +218,7 @@ def _helper(
     if init == 0:
         if tied:
             syscalls.die_with_parent(signal.SIGKILL)
-        _guarded(stream, lambda: _init(main, stream, hostname, last))
+        _guarded(stream, lambda: _init(main, stream, hostname, last, door))
     stream.close()
     if tied:
         os.closerange(0, 3)
@@ -231,11 +236,11 @@ def _redirect(log: int | None, tied: bool) -> None:
     os.close(null)
 
 
-def _enter_namespaces() -> None:
+def _enter_namespaces(kinds: int) -> None:
     uid, gid = os.geteuid(), os.getegid()
     if uid == 0:
         try:
-            syscalls.unshare(NAMESPACES)
+            syscalls.unshare(kinds)
             return
         except PermissionError:
             pass  # a container's root without CAP_SYS_ADMIN: a user namespace may still be allowed
@@ -250,13 +255,21 @@ def _enter_namespaces() -> None:
         Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
     _stage("id map", map_ids)
-    _stage("namespaces", lambda: syscalls.unshare(NAMESPACES))
+    _stage("namespaces", lambda: syscalls.unshare(kinds))
 
 
 def _init(
-    main: Callable[[int], None], stream: socket.socket, hostname: str | None, last: Callable[[], None]
+    main: Callable[[int], None],
+    stream: socket.socket,
+    hostname: str | None,
+    last: Callable[[], None],
+    door: Callable[[], None] | None,
 ) -> None:
     """PID 1: prepare the mounts, start the supervisor, reap, and end when the supervisor does."""
+    if door is not None:
+        if os.fork() == 0:
+            _stay_outside(door)
+        _stage("namespaces", lambda: syscalls.unshare(syscalls.CLONE_NEWNET))
     notes = _prepare_mounts()
     if hostname:
         with contextlib.suppress(OSError):
@@ -278,6 +291,16 @@ def _init(
         _end_all_others()
         last()
     os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+
+def _stay_outside(door: Callable[[], None]) -> None:
+    """Run ``door`` in the process that stays in the caller's network namespace."""
+    try:
+        door()
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        os._exit(0)
 
 
 def _end_all_others() -> None:

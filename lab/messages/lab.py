@@ -13,6 +13,7 @@ from typing_extensions import NotRequired, TypedDict
 
 from controller import table_answers
 from dataplane.storage.answers import VolumeInfo as VolumeInfo
+from lab.messages.outside import WayState as WayState
 from lab.messages.services import Applied as Applied
 from lab.messages.services import ApplyRequest as ApplyRequest
 from lab.messages.services import BackendState as BackendState
@@ -220,6 +221,7 @@ class Status(TypedDict):
     functions: list[FunctionState]
     chains: list[ChainState]
     volumes: list[VolumeInfo]
+    outside: list[WayState]
 
 
 class Pair(TypedDict):

@@ -19,21 +19,23 @@ from lab.functions.report import describe_function
 from lab.naming import RUN
 from lab.start.leash import Leash, Stages
 from lab.start.messages import Doing, Probing, Ready
-from lab.supervisor import hosts
+from lab.supervisor import hosts, outside
 from lab.supervisor.change import PROCESS_PATIENCE
 from lab.supervisor.controllers import Controllers
-from lab.supervisor.files import name_hosts, order_addresses, write_map
+from lab.supervisor.files import name_hosts, order_addresses, write_map, write_resolver
 from lab.supervisor.function_report import inform
 from lab.supervisor.health import Health, Lasting
 from lab.supervisor.host_commands import starter
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.lab import Lab
+from lab.supervisor.outside import Outside
 from lab.supervisor.runnable import machine_must_do
 from lab.supervisor.watch import DaemonWatch
 from lab.views import applications as views
 
 if TYPE_CHECKING:
     from dataplane.ovs.datapaths import Datapath
+    from dataplane.sandbox.door import Door
     from dataplane.storage.storage import LiveStorage
     from lab.events.log import EventLog
     from lab.messages.lab import PingResult
@@ -60,6 +62,7 @@ class Site:
     stages: Stages
     controllers: Controllers
     events: EventLog
+    door: Door
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Parts:
     health: Health
     servers: HostServers
     commands: HostCommands
+    outside: Outside
 
 
 def build_on(site: Site) -> Lab:
@@ -78,6 +82,7 @@ def build_on(site: Site) -> Lab:
     of the data plane."""
     site.stages.current = "data plane"
     require(site.topology, site.datapath)
+    outside.check_ports(site.door, site.topology)
     prepare_hosts(site)
     parts = lay(site)
     weakness = parts.net.weakness()
@@ -104,6 +109,7 @@ def build_on(site: Site) -> Lab:
 def require(topology: Topology, datapath: Datapath) -> None:
     """Raise Failure, before anything is built, when this machine can't run the lab."""
     machine_must_do(topology, datapath)
+    outside.machine_must_have(topology)
     hosts.machine_must_have(topology.hosts)
     if topology.storage.used:
         from lab.supervisor import storage
@@ -131,6 +137,7 @@ def lay(site: Site) -> Parts:
     name_hosts(topology)
     order_addresses()
     await_uptime(site)
+    write_resolver(topology)
     net.build_lab()
 
     def serve(host: str, wanted: Sequence[str]) -> Running:
@@ -138,7 +145,8 @@ def lay(site: Site) -> Parts:
         return driver(place.kind).serve(place, wanted)
 
     servers = HostServers(serve, events)
-    return Parts(net, functions, health, servers, HostCommands(starter(net, site.name), events))
+    commands = HostCommands(starter(net, site.name), events)
+    return Parts(net, functions, health, servers, commands, Outside(site.door, net, events))
 
 
 def await_uptime(site: Site) -> None:
@@ -175,6 +183,8 @@ def come_up(site: Site, parts: Parts) -> list[str]:
         parts.net.forget_worked_out()
 
     stages.run("programming", programmed)
+    if topology.outside:
+        stages.run("ways out", lambda: parts.outside.become(topology, parts.net.plan))
     problems = stages.run("functions", functions.result) if topology.functions else []
     return problems + (stages.run("hosts", coming_hosts.result) if hosts.take_time(topology.hosts) else [])
 
@@ -209,6 +219,7 @@ def assembled(site: Site, parts: Parts, storage: LiveStorage | None) -> Lab:
         parts.functions,
         parts.servers,
         parts.commands,
+        parts.outside,
         site.stages.done,
         storage=storage,
     )

@@ -27,15 +27,16 @@ from lab.start.order import Order
 from lab.supervisor.controllers import Controllers, Means
 
 if TYPE_CHECKING:
+    from dataplane.sandbox.door import Door
     from lab.supervisor.lab import Lab
     from topologies.model.topology import Topology
 
 OPENFLOW_PORT = 6653
 
 
-def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> None:
+def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int, door: Door) -> None:
     """Build the lab and serve it until it ends; ``listener`` is a Unix socket of the caller's network
-    namespace."""
+    namespace, and ``door`` starts programs there."""
     # Python turns SIGINT into an exception and ignores SIGPIPE; here a signal must end the lab.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
@@ -48,7 +49,7 @@ def main(order: Order, listener: socket.socket, log_fd: int, status_fd: int) -> 
     controllers.start()  # before this process has a thread, and before all that takes time
     leash = Leash(socket.socket(fileno=status_fd))
     try:
-        lab = build(order, listener, log_fd, leash, controllers, events)
+        lab = build(order, listener, log_fd, leash, controllers, events, door)
     except Exception as error:
         failed = failure_of(error)
         if failed.unforeseen:
@@ -82,6 +83,7 @@ def build(
     leash: Leash,
     controllers: Controllers,
     events: EventLog,
+    door: Door,
 ) -> Lab:
     """Build a lab in an empty sandbox, until the switches are programmed and the hosts are tested.
 
@@ -103,7 +105,7 @@ def build(
 
     from lab.start.building import Site, build_on
 
-    site = Site(order, name, topology, datapath, started, log_fd, leash, stages, controllers, events)
+    site = Site(order, name, topology, datapath, started, log_fd, leash, stages, controllers, events, door)
     lab = build_on(site)
     stand_in.stop()
     return lab

@@ -114,27 +114,35 @@ def _no_interrupt_before(sandbox: list[Sandbox]) -> Iterator[Callable[[], None]]
 
 def launch(order: Order, progress: Progress) -> Launched:
     """Build the lab; ``progress`` is told how far it is. If it fails, nothing of the lab remains."""
+    from dataplane.sandbox.door import Door
     from dataplane.sandbox.errors import SandboxError
     from dataplane.sandbox.sandbox import spawn
 
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     log = os.memfd_create("supervisor.log")
     held: list[Sandbox] = []
+    inner, outer = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def stay() -> None:
+        from lab.start import outside
+
+        outside.stay(outer, order.uid)
 
     def body(status_fd: int) -> None:
         from lab.start import inside as supervisor
 
-        _close_all_but(listener.fileno(), log, status_fd)
-        supervisor.main(order, listener, log, status_fd)
+        _close_all_but(listener.fileno(), log, status_fd, inner.fileno())
+        supervisor.main(order, listener, log, status_fd, Door(inner))
 
     try:
         with _no_interrupt_before(held) as now_held:
             try:
-                held.append(spawn(body, log=log, last=_remove_groups))
+                held.append(spawn(body, log=log, last=_remove_groups, door=stay))
             except SandboxError as error:
                 raise Failure(error.what, error.remedy, Exit.MACHINE) from None
             finally:
-                listener.close()
+                for ours in (listener, inner, outer):
+                    ours.close()
             now_held()
             building, ready = _follow(held[0], log, progress)
     except BaseException:

@@ -20,7 +20,7 @@ from lab.functions.keepers import processes
 from lab.messages.lab import Applied, ChangeState, Moved
 from lab.messages.wires import WireChange
 from lab.packets.declared import refuse_wrong
-from lab.supervisor import by_apps, runnable
+from lab.supervisor import by_apps, outside, runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
 from lab.views.differences import others
@@ -90,9 +90,11 @@ def take(lab: Lab, new: Topology, crossing: Crossing | None = None) -> list[str]
         notes = lab.settling.wait_taken_over(_given(old, new, lab.switches_down))
         if crossing is not None:
             crossing.arrive()
+        lab.outside.become(new, change.plan)
     except Exception as error:
         if crossing is not None:
             crossing.abandon()
+        lab.outside.become_again(old, lab.net.plan)
         left = _undo(lab, old, told, late, change.undo) + volumes.undo()
         lab.controllers.become(old)
         raise _failed(error, left) from error
@@ -195,6 +197,8 @@ def apply(lab: Lab, file: str, raw: bytes, dry_run: bool, prepared: bool = False
         runnable.machine_must_do(new, lab.net.datapath)
         come = others(lab.topology.hosts, new.hosts)
         machine_must_have(come)
+        outside.machine_must_have(new)
+        lab.outside.check(new)
         lab.volumes.machine_must_have(new)
         if not dry_run and not prepared and (unprepared := to_prepare(come)):
             check_possible(lab, new)

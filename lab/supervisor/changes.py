@@ -17,7 +17,7 @@ from topologies.model.kinds import FirewallFunction
 from topologies.model.overlay import overlay
 from topologies.model.service_paths import service
 from topologies.model.storage import Volume
-from topologies.model.topology import Host, Network, Topology
+from topologies.model.topology import Host, Network, Published, Topology, WayOut
 from topologies.model.wires import EFFECTS, Shaping
 from topologies.saving import quantities
 
@@ -66,6 +66,8 @@ def changes(old: Topology, new: Topology) -> list[Change]:
         return detail, disrupts or ("" if b is None else joins.get(b.name, ""))
 
     differences += _compare("chain", told[0], told[1], chain)
+    differences += _compare("way out", old.outside, new.outside, _way)
+    differences += _compare("published port", old.publish, new.publish, _published)
     return differences
 
 
@@ -238,6 +240,24 @@ def _volume(old: Volume | None, new: Volume | None) -> tuple[str, str]:
         return f"{new.size >> 20} MiB at {', '.join(new.copies)}{used}", ""
     words = differences({"used at": (_user(old), _user(new)), "MiB": (old.size >> 20, new.size >> 20)})
     return ", ".join(words) or "its pool", f"{_user(old)} is unmounted" if old.host else ""
+
+
+def _way(old: WayOut | None, new: WayOut | None) -> tuple[str, str]:
+    if new is None:
+        return "", "connections by it end" if old is not None and old.open else ""
+    if old is None:
+        return f"by {new.gateway}" if new.open else f"{new.gateway}, for published ports only", ""
+    if old.open == new.open:
+        return "its gateway", "connections by it end"
+    return ("hosts get out", "") if new.open else ("hosts get out no more", "hosts' connections by it end")
+
+
+def _published(old: Published | None, new: Published | None) -> tuple[str, str]:
+    if new is None:
+        return "", "connections to it end"
+    if old is None:
+        return f"leads to {new.target}", ""
+    return f"{old.target} -> {new.target}", "connections to it end"
 
 
 def _user(volume: Volume) -> str:

@@ -13,6 +13,7 @@ from dataplane.plan.several import hosts_names
 from lab.naming import RUN
 from linux import syscalls
 from topologies.model.endpoints import stations
+from topologies.model.outside import NAME_SERVER
 
 if TYPE_CHECKING:
     from dataplane.plan.lab import Plan
@@ -117,6 +118,40 @@ def name_hosts(topology: Topology) -> None:
         syscalls.mount(str(own), str(hosts), None, syscalls.MS_BIND)
     except OSError as error:
         print(f"hosts can't use each other's names: {error}", flush=True)  # into the log; addresses work
+
+
+RESOLVER = Path("/etc/resolv.conf")
+
+
+def write_resolver(topology: Topology) -> None:
+    """Make hosts ask the name server behind their gateways, when the lab has a way out; otherwise they have
+    the machine's. Call this again after a change: all hosts, also running ones, see this file."""
+    own, machines = RUN / "resolv.conf", RUN / "resolv-machine"
+    again = machines.exists()
+    if not again:
+        machines.write_bytes(_machines_resolver())
+    text = machines.read_text(encoding="utf-8", errors="replace")
+    if any(way.open for way in topology.outside):
+        others = [line for line in text.splitlines() if not line.split() or line.split()[0] != "nameserver"]
+        text = "\n".join([f"nameserver {NAME_SERVER}", *others]) + "\n"
+    own.write_text(text, encoding="utf-8")
+    if again:
+        return
+    try:
+        place = RESOLVER.resolve()
+        if not place.exists():  # a link into the machine's /run, whose place the sandbox's own has taken
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.touch()
+        syscalls.mount(str(own), str(place), None, syscalls.MS_BIND)
+    except OSError as error:
+        print(f"hosts can't have a name server of their own: {error}", flush=True)  # into the log
+
+
+def _machines_resolver() -> bytes:
+    try:
+        return RESOLVER.read_bytes()
+    except OSError:
+        return b""
 
 
 PRECEDENCE = """\

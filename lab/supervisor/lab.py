@@ -43,11 +43,12 @@ from lab.supervisor.capture import Captures
 from lab.supervisor.capture import names as capturable
 from lab.supervisor.controllers import Controllers
 from lab.supervisor.doctor import Doctor
-from lab.supervisor.files import name_hosts, write_map
+from lab.supervisor.files import name_hosts, write_map, write_resolver
 from lab.supervisor.health import Health, key_of, process_name
 from lab.supervisor.host_commands import Invocation, invocation
 from lab.supervisor.host_servers import HostServers
 from lab.supervisor.logs import logs, more_of
+from lab.supervisor.outside import Outside
 from lab.supervisor.pinging import ping
 from lab.supervisor.proving import Proving
 from lab.supervisor.questions import Questions
@@ -82,6 +83,7 @@ class Lab:
     functions: Functions
     servers: HostServers
     commands: HostCommands
+    outside: Outside
     stages: list[Stage] = field(default_factory=list)
     storage: LiveStorage | None = None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -143,6 +145,7 @@ class Lab:
             "functions": self.function_states(),
             "chains": self.chain_states(),
             "volumes": self.volumes.states(),
+            "outside": self.outside.states(),
         }
 
     def troubles(self) -> list[str]:
@@ -163,6 +166,7 @@ class Lab:
         problems += self.commands.troubles()
         problems += filter(None, [self.net.weakness()])
         problems += self.volumes.troubles()
+        problems += self.outside.troubles()
         sick = {domain for domain, _ in ailing}  # whose switches' state follows from what was said
         here = {switch.name for switch in self.topology.switches if switch.domain not in sick}
         here -= self.switches_down
@@ -305,6 +309,7 @@ class Lab:
         """Write the lab's present state for commands that enter it and for the prober."""
         write_map(self.net.plan, self.topology.applications)
         name_hosts(self.topology)
+        write_resolver(self.topology)
         self.names = Names(self.topology)
 
     def control_function(self, name: str, action: str, instance: str | None) -> list[FunctionState]:

@@ -85,6 +85,14 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab link set s1 s2 bandwidth=none queue=none": (0, "patch"),
         "sdnlab apply topologies/wires.yaml": (0, "bandwidth none -> 10mbit"),
     },
+    "outside": {
+        "sdnlab exec pc -- ip route": (0, r"default via 10\.1\.0\.254 "),
+        "sdnlab exec pc -- cat /etc/resolv.conf": (0, r"\Anameserver 198\.18\.255\.3\n"),
+        "sdnlab exec lan-gateway -- nft list ruleset": (0, r"dnat ip to 10\.1\.0\.2:80"),
+        "sdnlab exec pc -- ping -c 1 -W 1 db": (0, "1 received"),
+        "sdnlab exec db -- ping -c 1 -W 1 192.0.2.1": (1, "0 received"),
+        "sdnlab status": (0, r"(?s)lan +lan-gateway.*127\.0\.0\.1:8080 +web1:80"),
+    },
     "rate-limiter": {
         "sdnlab exec source -- iperf3 -c sink -t 2 #1": (0, r"\b(?:[89]|1[0-2])\.\d+ Mbits/sec.*receiver"),
         "sdnlab exec source -- ping -c 3 sink": (0, "3 received"),

@@ -152,12 +152,19 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         COMMAND,
         (
             "dataplane.hosts.cgroups",
+            "dataplane.sandbox.door",
             "dataplane.sandbox.sandbox",
             "dataplane.sandbox.errors",
             "lab.start.inside",
+            "lab.start.outside",
             "lab.start.preparing",
         ),
     ),
+    "lab.start.outside": (
+        "few labs publish a port that another one has (HTTP client and sockets 0.03 s)",
+        ("dataplane.sandbox.door", "lab.access", "lab.failure"),
+    ),
+    "dataplane.sandbox.door": ("most labs start nothing in the machine's network (10 ms)", ("subprocess",)),
     "lab.start.building": (BUILDING, ("lab.supervisor.storage",)),
     "lab.cli.shell": (SHELL, ("dataplane.mininet_view.net", "lab", "mininet")),
     "lab.start.inside": (

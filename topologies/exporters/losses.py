@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 from typing import NamedTuple
 
+from topologies.model import outside
 from topologies.model.choices import NAMESPACE, SDNLAB
 from topologies.model.hosts import Host, NamespaceHost
 from topologies.model.places import Entity, EntityKind
@@ -127,6 +128,14 @@ def _storage(topology: Topology) -> Iterator[Loss]:
         yield Loss("host", volume.host, f"its volume {volume.name}")
 
 
+def _outside(topology: Topology) -> Iterator[Loss]:
+    for way in topology.outside:
+        if way.open:
+            yield Loss("network", way.network, "its way out")
+    for port in topology.publish:
+        yield Loss("host", port.host, f"that its port {port.to} is published")
+
+
 THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "domains": _domains,
     "controllers": _controllers,
@@ -151,6 +160,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "functions": _functions,
     "chains": _chains,
     "storage": _storage,
+    "outside": _outside,
     "checks": _checks,
 }
 """What a lab may have beside switches, hosts, links and addresses, and where it has it."""
@@ -158,8 +168,8 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
 
 def hosts_of(topology: Topology) -> list[Host]:
     """The hosts that a file names: those that only join others to storage are none."""
-    adapters = {adapter_of(volume.host) for volume in topology.storage.used}
-    return [host for host in topology.nodes if host.name not in adapters]
+    unnamed = {adapter_of(volume.host) for volume in topology.storage.used} | outside.gateways(topology)
+    return [host for host in topology.nodes if host.name not in unnamed]
 
 
 def interfaces_of(topology: Topology) -> list[Host]:

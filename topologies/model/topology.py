@@ -24,6 +24,8 @@ from topologies.model.places import NOWHERE, Places
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.values import Frozen as Frozen
 from topologies.model.values import Port as Port
+from topologies.model.values import Published as Published
+from topologies.model.values import WayOut as WayOut
 from topologies.model.wording import UNNAMED, Wording
 
 if TYPE_CHECKING:
@@ -156,6 +158,7 @@ class Underlay(Frozen):
 class Topology(Frozen):
     """A whole lab. Every tuple is sorted by name, in natural order (s2 before s10).
 
+    ``outside``: its ways out (see ``topologies.model.outside``); ``publish``: sorted by port.
     ``checks``: what must hold in it, in the order of the file. ``places``: the lines of its entries in the
     file. ``notes``: what it has otherwise than the file of another tool says, in the order of lines.
     ``wording``: the file's names for addresses. Two topologies that differ only in these are equal: they
@@ -174,6 +177,8 @@ class Topology(Frozen):
     functions: tuple[AnyFunction, ...] = ()
     chains: tuple[Chain, ...] = ()
     storage: Storage = NO_STORAGE
+    outside: tuple[WayOut, ...] = ()
+    publish: tuple[Published, ...] = ()
     applications: tuple[Application, ...] = ()
     checks: tuple[AnyCheck, ...] = ()
     places: Places = NOWHERE

@@ -26,6 +26,41 @@ class Port(Frozen):
         return f"{self.switch}:{self.number}"
 
 
+class WayOut(Frozen):
+    """A network's way out of the lab: its ``gateway`` is a host of ``topology.hosts``.
+
+    ``open``: the network's hosts reach the machine's network; otherwise the gateway only brings in what is
+    published.
+    """
+
+    network: str
+    gateway: str
+    open: bool = True
+
+    @property
+    def name(self) -> str:
+        """What the file calls it: the network."""
+        return self.network
+
+
+class Published(Frozen):
+    """A TCP port of the machine's loopback address that leads to port ``to`` of a host."""
+
+    port: int
+    host: str
+    to: int
+
+    @property
+    def name(self) -> str:
+        """What the file calls it: the port."""
+        return str(self.port)
+
+    @property
+    def target(self) -> str:
+        """Where it leads, as in the file: ``web1:80``."""
+        return f"{self.host}:{self.to}"
+
+
 def host_prefix(interface: IPv4Interface | IPv6Interface) -> IPv4Network | IPv6Network:
     """The prefix with only the address of the interface: a /32 or a /128."""
     address = int(interface.ip)

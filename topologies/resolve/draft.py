@@ -14,7 +14,7 @@ from topologies.model.functions import Chain, Function
 from topologies.model.hosts import OwnThings
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
-from topologies.model.values import Port
+from topologies.model.values import Port, Published, WayOut
 from topologies.resolve import pinned
 from topologies.resolve.address_book import Book
 from topologies.resolve.interfaces import Of, expanded
@@ -85,6 +85,8 @@ class Draft:
     port_owners: Owners = field(default_factory=dict)
     kept_ports: KeptPorts = field(default_factory=dict)
     storage: Storage = NO_STORAGE
+    publish: tuple[Published, ...] = ()
+    outside: tuple[WayOut, ...] = ()
     host_ports: Mapping[str, Port] = field(default_factory=dict)
     link_ports: Mapping[str, tuple[Port, ...]] = field(default_factory=dict)
 

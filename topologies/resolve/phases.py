@@ -23,6 +23,7 @@ from topologies.resolve import (
     mtus,
     name_rules,
     networks,
+    outside,
     places,
     services,
     storage,
@@ -83,6 +84,21 @@ def attach_storage(draft: Draft) -> Draft:
     )
 
 
+def open_outside(draft: Draft) -> Draft:
+    """Add the gateways of the networks with a way out."""
+    report = draft.problems.report()
+    published = outside.published(draft.spec.publish, draft.host_specs, draft.network_specs, report)
+    ways = outside.ways(draft.spec.outside, published, draft.host_specs, draft.network_specs, report)
+    gateways = outside.gateways(ways, draft.spec, draft.host_specs, draft.switch_specs, report)
+    return replace(
+        draft,
+        problems=draft.problems.and_those_of(report),
+        publish=published,
+        outside=ways,
+        host_specs={**draft.host_specs, **gateways},  # last, so that the others keep their numbers
+    )
+
+
 def give_subnets(draft: Draft) -> Draft:
     """Give each network its subnets."""
     return replace(draft, networks=networks.with_subnets(draft.network_specs, draft.kept.networks))
@@ -140,9 +156,11 @@ def join_networks(draft: Draft) -> Draft:
     """Join networks by routers, and give them gateways."""
     report = draft.problems.report()
     routers = tenants.routers(in_order(draft.spec.routers), draft.network_specs, report)
+    ways = {way.network: way.gateway for way in draft.outside if way.open}
     completed = tenants.with_gateways(
-        draft.networks, draft.network_specs, routers, draft.kept.networks, report
+        draft.networks, draft.network_specs, routers, ways, draft.kept.networks, report
     )
+    outside.check_addresses(draft.outside, completed, draft.publish, draft.membership, report)
     return replace(draft, problems=draft.problems.and_those_of(report), routers=routers, networks=completed)
 
 
@@ -150,10 +168,17 @@ def give_addresses(draft: Draft) -> Draft:
     """Give each host its IP and MAC addresses, which differ from those of functions."""
     report = draft.problems.report()
     stated = [spec.mac for spec in draft.function_specs.values() if spec.mac is not None]
+    # the gateway of a network without a router has the network's gateway addresses
+    own = outside.with_addresses_of_networks(draft.outside, draft.routers, draft.networks)
+    others = replace(
+        draft.hosts_and_networks, hosts={n: spec for n, spec in draft.host_specs.items() if n not in own}
+    )
     addressed = replace(
         draft,
-        ipv4=addressing.addresses4(draft.hosts_and_networks, draft.reserved, draft.kept.ipv4, report),
-        ipv6=addressing.addresses6(draft.hosts_and_networks, draft.reserved, draft.kept.ipv6, report),
+        ipv4=addressing.addresses4(others, draft.reserved, draft.kept.ipv4, report)
+        | {name: network.gateway4 for name, network in own.items() if network.gateway4 is not None},
+        ipv6=addressing.addresses6(others, draft.reserved, draft.kept.ipv6, report)
+        | {name: network.gateway6 for name, network in own.items() if network.gateway6 is not None},
         macs=hosts.macs(draft.host_specs, stated, draft.kept.macs, report),
     )
     return replace(addressed, problems=draft.problems.and_those_of(report))
@@ -244,6 +269,7 @@ def join_domains(draft: Draft) -> Draft:
 PHASES: tuple[Callable[[Draft], Draft], ...] = (
     check_names,
     attach_storage,
+    open_outside,
     give_subnets,
     plug_in,
     identify_switches,
@@ -335,7 +361,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 dhcp=bool(host.dhcp),
                 **draft.settings[name],
             )
-            for name, host in draft.host_specs.items()
+            for name, host in in_order(draft.host_specs).items()
             if name in draft.host_ports and draft.membership[name] is not None
         ),
         routers=tuple(draft.routers.values()),
@@ -343,6 +369,8 @@ def _topology(draft: Draft, mtu: int) -> Topology:
         functions=draft.functions,
         chains=draft.chains,
         storage=draft.storage,
+        outside=draft.outside,
+        publish=draft.publish,
         applications=draft.applications,
     )
 

@@ -43,9 +43,13 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         if application.name in (draft.spec.controllers or {}):
             yield Entity("controller", application.name), ("controllers", application.name)
     users = {volume.adapter: volume.host for volume in resolved.storage.used}
+    ways = {way.gateway: way for way in resolved.outside}
     for host in resolved.hosts:
         # a storage adapter is made for the host that uses a volume
-        yield Entity("host", host.name), ("hosts", users.get(host.name, host.name))
+        path = ("hosts", users.get(host.name, host.name))
+        if (way := ways.get(host.name)) is not None:
+            path = ("outside",) if way.open else ("publish",)
+        yield Entity("host", host.name), path
     for name, index in draft.link_names.items():
         yield Entity("link", name), ("links", index)
     for router in resolved.routers:

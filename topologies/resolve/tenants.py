@@ -45,12 +45,14 @@ def with_gateways(
     networks: Mapping[str, Network],
     specs: Mapping[str, NetworkSpec],
     routed: Mapping[str, Router],
+    ways: Mapping[str, str],
     running: Mapping[str, Network],
     report: Report,
 ) -> dict[str, Network]:
-    """Name -> network with its gateways. ``running``: the networks of the running lab, whose gateways
-    stay."""
-    router_of = {network: router.name for router in routed.values() for network in router.networks}
+    """Name -> network with its gateways. ``ways``: network -> the gateway of its way out. ``running``: the
+    networks of the running lab, whose gateways stay."""
+    router_of = dict(ways)
+    router_of |= {network: router.name for router in routed.values() for network in router.networks}
     completed = {}
     for name, network in networks.items():
         changes: dict[str, object] = {}

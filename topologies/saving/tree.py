@@ -7,6 +7,7 @@ from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import Any
 
+from topologies.model import outside
 from topologies.model.applications import Application
 from topologies.model.choices import SDNLAB
 from topologies.model.needs_overlay import transit_overhead
@@ -26,7 +27,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     """Everything, with all addresses and numbers. Raises Unwritable."""
     several = len(topology.domains) > 1
     controllers = {domain.name: domain.controller for domain in topology.domains}
-    adapters = {adapter_of(volume.host) for volume in topology.storage.used}
+    unnamed = {adapter_of(volume.host) for volume in topology.storage.used} | outside.gateways(topology)
     wording, further = topology.wording, topology.further
     usual = HOST_MTU
     if topology.underlay is not None:
@@ -46,7 +47,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
         "hosts": {
             entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1, usual)
             for entry in topology.nodes
-            if entry.name not in adapters
+            if entry.name not in unnamed
         },
         "links": [_link(link, most) for link in topology.links],
         "routers": {router.name: list(router.networks) for router in topology.routers},
@@ -54,6 +55,8 @@ def whole(topology: Topology, folder: str = "") -> Tree:
         "functions": {entry.name: function(entry, folder, wording) for entry in topology.functions},
         "chains": {entry.name: chain(entry, wording) for entry in topology.chains if not entry.implicit},
         "storage": _storage(topology.storage),
+        "outside": _outside(topology),
+        "publish": {port.name: port.target for port in topology.publish},
         "underlay": {} if topology.underlay is None else _underlay(topology.underlay),
         "checks": checks(topology.checks),
     }
@@ -72,6 +75,7 @@ def brief(topology: Topology) -> Tree:
         topology.domains[1:],
         topology.networks[1:],
         [host for host in topology.hosts if host.of or host.device],
+        topology.outside,
     )
     if any(more):
         raise Unwritable("it has more than switches, hosts and links", "write all of it")
@@ -156,6 +160,11 @@ def _storage(storage: Storage) -> Tree:
         for volume in storage.volumes
     }
     return {key: value for key, value in (("pools", pools), ("volumes", volumes)) if value}
+
+
+def _outside(topology: Topology) -> Tree:
+    networks = [way.network for way in topology.outside if way.open]
+    return {"networks": networks} if networks else {}
 
 
 def _underlay(underlay: Underlay) -> Tree:

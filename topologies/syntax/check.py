@@ -113,6 +113,12 @@ def desugar(root: Node, report: Report) -> None:
                 router.value = {"networks": Node(router.line, router.value)}
     shorthand.desugar(root.value)
     _desugar_links(root.value.get("links"))
+    outside = root.value.get("outside")
+    if outside is not None:
+        if isinstance(outside.value, str):
+            outside.value = [Node(outside.line, outside.value)]
+        if isinstance(outside.value, list):
+            outside.value = {"networks": Node(outside.line, outside.value)}
     underlay = root.value.get("underlay")
     if underlay is not None:
         if underlay.value is None:

@@ -38,6 +38,7 @@ from topologies.syntax.fields import (
     WireMtu,
 )
 from topologies.syntax.host_specification import HostSpec, host_keys, keys_inside_host
+from topologies.syntax.outside_specification import PORT_KEYS, OutsideSpec, Target
 from topologies.syntax.service_specification import ChainSpec, FunctionSpec, Groups, keys_inside, kind_keys
 from topologies.syntax.storage_specification import StorageSpec, storage_keys
 
@@ -220,6 +221,15 @@ class File(Spec):
         None, description="Which traffic passes which functions.", json_schema_extra=NAMED
     )
     storage: StorageSpec | None = Field(None, description="Pools of storage hosts, and volumes of hosts.")
+    outside: Annotated[OutsideSpec, Or(LIST_OF_NAMES, TEXT)] | None = Field(
+        None, description="The way out: whose hosts reach this machine's network and the internet."
+    )
+    publish: dict[str, Target | None] | None = Field(
+        None,
+        description="TCP ports of this machine's 127.0.0.1 that lead to hosts: port, and host:port.",
+        examples=[{"8080": "web1:80"}],
+        json_schema_extra=PORT_KEYS,
+    )
     checks: list[AnyCheckSpec] | None = Field(
         None, description="What must hold in the running lab: see `sdnlab check`."
     )
@@ -247,6 +257,8 @@ def keys_at(path: tuple[str | int, ...]) -> list[str]:
     """The keys that are known in the mapping at ``path``."""
     if not path:
         return list(File.model_fields)
+    if path == ("outside",):
+        return list(OutsideSpec.model_fields)
     if path == ("underlay",):
         return list(UnderlaySpec.model_fields)
     if len(path) > 3 and path[-2] == "from" and path[0] in ("links", "hosts", "underlay"):

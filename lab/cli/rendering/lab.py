@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from lab.cli.rendering import overlay, services, storage
+from lab.cli.rendering import outside, overlay, services, storage
 from lab.cli.rendering.machines import is_machine, machines
 from lab.cli.say import Paint, count, milliseconds, table
 from lab.messages.lab import (
@@ -92,6 +92,8 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         parts.append(services.summary(lab["functions"], lab["chains"], paint))
     if lab.get("volumes"):
         parts.append(storage.volumes(lab["volumes"], paint))
+    if lab.get("outside"):
+        parts.append(outside.ways(lab["outside"], paint))
     return "\n\n".join(parts)
 
 

@@ -48,6 +48,7 @@ def test_every_key_is_documented() -> None:
     ):
         known |= set(specification.keys_at((section, "x")))
     known |= set(specification.keys_at(("underlay",)))
+    known |= set(specification.keys_at(("outside",)))
     known |= set(specification.keys_at(("functions", "x", "rules", 0)))
     for section in ("pools", "volumes"):
         known |= set(specification.keys_at(("storage", section, "x")))

@@ -12,6 +12,7 @@ from dataplane.change.steps import Steps
 from dataplane.fabric.changing import Change
 from dataplane.fabric.executor import Executor, Jobs, jobs
 from dataplane.fabric.fabric import Fabric
+from dataplane.plan.lab import Plan
 from tests.unit.dataplane.changing_labs import lab
 
 A, B = AddSpace("a", "host"), AddSpace("b", "host")
@@ -54,7 +55,9 @@ def test_what_may_be_half_done_counts_as_done_and_what_comes_after_a_failure_is_
 
 def test_a_change_becomes_final_only_when_it_is_finished_and_is_taken_back_in_reverse() -> None:
     noting, final = Noting(), list[str]()
-    change = Change(Executor(noting.jobs), Steps((A, B), (MTU,), ()), lambda: final.append("final"))
+    planned = Plan((), (), ())
+    change = Change(Executor(noting.jobs), Steps((A, B), (MTU,), ()), planned, lambda: final.append("final"))
+    assert change.plan is planned
     change.extend()
     change.shift()
     assert final == []

@@ -10,9 +10,32 @@ from lab.supervisor.lab import Lab
 from topologies.model.topology import Topology
 
 
+class NoWaysOut:
+    """What a lab has whose file opens nothing; ``became``: the topologies that it was changed to."""
+
+    def __init__(self) -> None:
+        self.became: list[Topology] = []
+
+    def check(self, topology: Topology) -> None: ...
+
+    def become(self, topology: Topology, planned: object) -> None:
+        self.became.append(topology)
+
+    become_again = become
+
+    def states(self) -> list[Any]:
+        return []
+
+    def troubles(self) -> list[str]:
+        return []
+
+
 def lab_of(topology: Topology, **parts: Any) -> Lab:
     """A lab that is not built. ``parts``: stand-ins for the fields of ``Lab`` that the test uses."""
-    absent = dict.fromkeys(("net", "controllers", "health", "functions", "servers", "commands"))
+    absent: dict[str, Any] = dict.fromkeys(
+        ("net", "controllers", "health", "functions", "servers", "commands")
+    )
+    absent["outside"] = NoWaysOut()
     facts = {"name": "only", "file": "only.yaml", "events": EventLog(), "started": 0.0, "log_fd": -1}
     return Lab(topology=topology, **{**absent, **facts, **parts})
 
@@ -79,4 +102,5 @@ STATUS: Status = {
     "functions": [],
     "chains": [],
     "volumes": [],
+    "outside": [],
 }

@@ -47,6 +47,7 @@ class PretendedFabric:
     devices only by ``shift``."""
 
     datapath = USERSPACE
+    plan = None
 
     def __init__(self, lab: Pretended) -> None:
         self.lab = lab
@@ -189,6 +190,11 @@ class Pretended:
         self.storage = PretendedStorage(self.steps)
         self.volumes = Volumes(cast(Any, self.storage), threading.Lock())
         self.run_commands = self.end_commands = lambda topology: None
+        self.outside = SimpleNamespace(
+            become=lambda topology, planned: self.steps.take("ways out"),
+            become_again=lambda topology, planned: self.steps.take("ways out again"),
+            check=lambda topology: None,
+        )
         controller: Any = PretendedController(self.steps)
         self.whose: list[Topology] = []
         controllers: Any = SimpleNamespace(
@@ -225,6 +231,7 @@ WHOLE = [
     "shift",
     "settled",
     "forget",
+    "ways out",
     "retain 2",
     "finish",
     "remember",
@@ -242,11 +249,15 @@ def test_what_is_new_comes_before_traffic_and_what_is_old_goes_after() -> None:
 @pytest.mark.parametrize(
     ("breaks", "back"),
     [
-        ("extend", ["prepare 1", "retain 1", "undo"]),
-        ("prepare 2", ["prepare 1", "retain 1", "undo"]),
-        ("PUT /topology 2", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
-        ("shift", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
-        ("settled", ["intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
+        ("extend", ["ways out again", "prepare 1", "retain 1", "undo"]),
+        ("prepare 2", ["ways out again", "prepare 1", "retain 1", "undo"]),
+        (
+            "PUT /topology 2",
+            ["ways out again", "intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"],
+        ),
+        ("shift", ["ways out again", "intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
+        ("settled", ["ways out again", "intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
+        ("ways out", ["ways out again", "intent 1", "PUT /topology 1", "prepare 1", "retain 1", "undo"]),
     ],
 )
 def test_what_fails_in_the_middle_is_taken_back(breaks: str, back: list[str]) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 import topologies
 from topologies import generate, shipped
 from topologies.exporters import registry
+from topologies.exporters.losses import hosts_of, interfaces_of
 from topologies.exporters.registry import EXPORTERS
 from topologies.model.topology import Topology
 from topologies.model.wires import Shaping
@@ -36,11 +37,11 @@ def wiring(topology: Topology, shaped: bool) -> dict[str, Any]:
         "switches": {(switch.name, switch.dpid) for switch in topology.switches if switch.role == "switch"},
         "hosts": {
             (host.name, host.port.switch, host.mac, host.ipv4, host.ipv6, kept(host.shaping))
-            for host in topology.hosts
+            for host in interfaces_of(topology)
         },
         "links": sorted((tuple(sorted((a, b))), str(shaping)) for a, b, shaping in links),
         "networks": {
-            frozenset(host.name for host in topology.hosts if host.network == network.name)
+            frozenset(host.name for host in interfaces_of(topology) if host.network == network.name)
             for network in topology.networks
         }
         - {frozenset()},
@@ -106,8 +107,8 @@ def test_networkx_reads_the_graphml(name: str) -> None:
     topology = topologies.load(shipped.path(name))
     graph = networkx.parse_graphml(FORMATS["graphml"].write(topology).text, force_multigraph=True)
     kinds = networkx.get_node_attributes(graph, "kind")
-    assert {name for name in kinds if kinds[name] == "host"} == {host.name for host in topology.nodes}
-    assert graph.number_of_edges() == len(topology.links) + len(topology.nodes)
+    assert {name for name in kinds if kinds[name] == "host"} == {host.name for host in hosts_of(topology)}
+    assert graph.number_of_edges() == len(topology.links) + len(hosts_of(topology))
 
 
 @pytest.mark.parametrize("name", shipped.names())
@@ -120,8 +121,8 @@ def test_the_script_for_mininet_builds_the_same_graph(name: str) -> None:
     space: dict[str, Any] = {"__name__": "custom"}
     exec(compile(text, f"{name}.py", "exec"), space)
     topo = space["topos"][topology.name]()
-    assert len(topo.hosts()) == len(topology.nodes)
-    assert len(topo.links()) == len(topology.links) + len(topology.nodes)
+    assert len(topo.hosts()) == len(hosts_of(topology))
+    assert len(topo.links()) == len(topology.links) + len(hosts_of(topology))
     assert all(len(node) <= 10 for node in topo.nodes())
 
 

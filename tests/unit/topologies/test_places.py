@@ -29,6 +29,7 @@ def described_elsewhere(topology: Topology) -> set[str]:
     """What no entry of the file names: it has the line of what it is made for."""
     entities = {Entity("switch", switch.name) for switch in topology.switches if switch.role == "vtep"}
     entities |= {Entity("host", host.name) for host in topology.hosts if host.of}
+    entities |= {Entity("host", way.gateway) for way in topology.outside}
     entities |= {Entity("chain", chain.name) for chain in topology.chains if chain.implicit}
     entities |= {Entity("check", check.name) for check in topology.checks if check.name == check.expected}
     return {str(entity) for entity in entities}

@@ -112,7 +112,8 @@ def test_schema_knows_every_key() -> None:
             "ForwardSpec",
             "FunctionSpec",
             "HostSpec", "InterfaceSpec",
-        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "PoolSpec", "RouterSpec", "RuleSpec", "RunSpec",
+        "HttpRuleSpec", "LinkSpec", "NetworkSpec", "OutsideSpec", "PoolSpec", "RouterSpec", "RuleSpec",
+        "RunSpec",
         "StorageSpec", "SwitchSpec", "UnderlayLinkSpec", "UnderlaySpec", "VolumeSpec",
     }  # fmt: skip
     for definition in schema["$defs"].values():
