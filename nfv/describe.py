@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from nfv.contract import Program
-from nfv.kinds import PROGRAMS, dhcp_server
+from nfv.kinds import PROGRAMS, PROGRAMS_OF_LABS
 from topologies.model.functions import Function
-from topologies.model.kinds import DhcpServer
 from topologies.model.topology import Topology
 
 
@@ -16,11 +15,12 @@ def describe(function: Function, instance: str, topology: Topology) -> Program:
     """
     if not needs_process(function):
         raise ValueError(f"{function.name}: {function.kind} with the engine {function.engine} has no process")
-    if isinstance(function, DhcpServer):
-        return dhcp_server(function, topology)
-    return PROGRAMS[function.kind, function.engine](function)
+    key = function.kind, function.engine
+    if key in PROGRAMS_OF_LABS:
+        return PROGRAMS_OF_LABS[key](function, topology)
+    return PROGRAMS[key](function)
 
 
 def needs_process(function: Function) -> bool:
     """Whether the function needs a process. A function that flow tables implement needs none."""
-    return (function.kind, function.engine) in PROGRAMS or isinstance(function, DhcpServer)
+    return (function.kind, function.engine) in {*PROGRAMS, *PROGRAMS_OF_LABS}

@@ -73,7 +73,7 @@ def _haproxy(function: LoadBalancer) -> Program:
     return Program((*LEAN, "haproxy"), {"haproxy.cfg": config.encode()})
 
 
-def dhcp_server(function: DhcpServer, topology: Topology) -> Program:
+def _dhcp_server(function: DhcpServer, topology: Topology) -> Program:
     """The process of a DHCP server, whose leases and names are those of the topology."""
     files = dnsmasq.files(function.dhcp, topology)
     return Program((*LEAN, "dhcp"), {name: text.encode() for name, text in files.items()})
@@ -122,6 +122,11 @@ PROGRAMS: dict[tuple[str, str], Callable[[Function], Program]] = {
     ("ids", "suricata"): taking(IntrusionDetection, _suricata),
 }
 """(kind, engine) -> the program of each instance; other kinds and engines need no process."""
+
+PROGRAMS_OF_LABS: dict[tuple[str, str], Callable[[Function, Topology], Program]] = {
+    ("dhcp", "dnsmasq"): taking(DhcpServer, _dhcp_server),
+}
+"""The same for programs whose files tell of the whole topology."""
 
 
 def _json(value: object) -> bytes:

@@ -259,12 +259,17 @@ def test_domains_and_underlay_routers_can_be_entered(five: CommandLine) -> None:
 
 
 def test_what_must_cross_goes_once_to_the_vteps_that_have_members(five: CommandLine, tmp_path: Path) -> None:
-    """guest1 is in d4, its network's only other member in d5."""
+    """guest1 is in d4, its network's only other member in d5. What goes to a MAC address that nobody has
+    does not cross."""
     file = tmp_path / "d4.pcap"
-    groups = ("ff:ff:ff:ff:ff:ff", "01:00:5e:01:02:03", "02:aa:bb:cc:dd:ee")
+    groups, nobody = ("ff:ff:ff:ff:ff:ff", "01:00:5e:01:02:03"), "02:aa:bb:cc:dd:ee"
     guest1 = five("exec", "guest1", "--", "cat", "/sys/class/net/guest1-eth0/address").stdout.strip()
     with capturing(five, "d4", file, "--filter", "udp port 4789"):
-        send(five, "guest1", [Ether(src=guest1, dst=to, type=0x88B5) / Raw(b"to whom?") for to in groups])
+        send(
+            five,
+            "guest1",
+            [Ether(src=guest1, dst=to, type=0x88B5) / Raw(b"to whom?") for to in (nobody, *groups)],
+        )
         five("ping", "guest1", "guest2")
     sent = [packet for packet in packets(file) if b"to whom?" in bytes(packet)]
     assert [(packet[IP].dst, packet[VXLAN].payload.dst) for packet in sent] == [

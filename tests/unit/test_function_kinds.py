@@ -11,7 +11,7 @@ from pydantic import ValidationError
 import topologies
 from controller.compiler.functions.registry import HOPS
 from lab.views.kinds import TOLD
-from nfv.kinds import PROGRAMS
+from nfv.kinds import PROGRAMS, PROGRAMS_OF_LABS
 from topologies.model import kinds
 from topologies.model.attachment import Flows, Inline, InlineInstance
 from topologies.model.function_json import Written
@@ -36,9 +36,10 @@ def test_each_floor_knows_the_same_kinds() -> None:
     assert list(MODELS) == list(KINDS)
     assert RESOLUTIONS.keys() == MODELS.keys()
     engines = {(kind, engine.name) for kind, some in KINDS.items() for engine in some}
-    assert PROGRAMS.keys() <= engines
+    processes = PROGRAMS.keys() | PROGRAMS_OF_LABS.keys()
+    assert processes <= engines and not PROGRAMS.keys() & PROGRAMS_OF_LABS.keys()
     # what no process does the switches do, and the other way round but for what both do together
-    assert {kind for kind, _ in engines - PROGRAMS.keys()} <= HOPS.keys() <= MODELS.keys()
+    assert {kind for kind, _ in engines - processes} <= HOPS.keys() <= MODELS.keys()
     for kind, model in MODELS.items():
         assert get_args(model.model_fields["kind"].annotation) == (kind,)
         own = set(model.model_fields) - set(Function.model_fields)

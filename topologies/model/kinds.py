@@ -12,8 +12,8 @@ To add a kind, add an entry with its name to the registry of each floor that it 
   the fields of its class;
 * ``topologies.saving.functions.WRITERS``: how a saved file has it;
 * ``controller.compiler.functions.registry.HOPS``: the flows that do it, if flows do it;
-* ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one (that of a DHCP
-  server needs the topology, too: ``nfv.describe``);
+* ``nfv.kinds.PROGRAMS``: the process that does it, for each engine that needs one (or
+  ``PROGRAMS_OF_LABS``: its files tell of the whole topology);
 * ``lab.views.kinds.TOLD``: what users are told about it, if that is more than its name.
 
 All are ordinary dictionaries, which a test extends and restores (``pytest.MonkeyPatch.setitem``). A process
