@@ -13,13 +13,16 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from dataplane.images import cache
+from linux import syscalls
 
 ROOT = Path(__file__).resolve().parents[2]
 RELEASES = ("bookworm", "trixie")
@@ -96,10 +99,13 @@ def disk_of(release: str, say: Say) -> Disk:
             if not there.is_dir():
                 _may_build()
                 say(f"building a disk of Debian {release} from its packages (once: minutes)")
-                for old in (*folder.glob(f"vm-{release}-*"), *folder.glob(".vm-*")):
-                    shutil.rmtree(old)
+                for left in folder.glob(".vm-*"):
+                    shutil.rmtree(left)
                 with tempfile.TemporaryDirectory(prefix=".vm-", dir=folder) as work:
                     _build(release, Path(work), say).rename(there)
+                for old in folder.glob(f"vm-{release}-*"):
+                    if old != there:
+                        shutil.rmtree(old)
     return Disk(there / "disk.qcow2", there / "vmlinuz", there / "initrd.img")
 
 
@@ -170,8 +176,8 @@ def _build(release: str, work: Path, say: Say) -> Path:
     say("writing it as a disk")
     _run(["mkfs.ext4", "-q", "-F", "-d", str(root), str(raw)], BUILD_SECONDS, say)
     _run(["qemu-img", "convert", "-O", "qcow2", str(raw), str(built / "disk.qcow2")], BUILD_SECONDS, say)
-    for file in built.iterdir():
-        file.chmod(0o444)
+    for part in built.iterdir():
+        part.chmod(0o444)
     return built
 
 
@@ -213,6 +219,7 @@ def _run(argv: Sequence[str], seconds: float, say: Say) -> None:
         text=True,
         errors="replace",
         env=environment,
+        preexec_fn=partial(syscalls.die_with_parent, signal.SIGKILL),
     )
     assert process.stdout is not None
     for line in process.stdout:
