@@ -37,8 +37,8 @@ _PLAIN_LINKS = ("Link", "TCLink", "TCULink", "OVSLink", "Intf", "TCIntf")
 _SHAPING = {"bw": ("bandwidth", "mbit"), "delay": ("delay", "us"), "loss": ("loss", "%")}
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?(?:e-?[0-9]+)?")
 _LEFT = {
-    "jitter": "the delay is always the same",
-    "max_queue_size": "a wire's queue has 50 ms",
+    "jitter": "write jitter: in a topology file, or sdnlab link set",
+    "max_queue_size": "a wire's queue has 50 ms; write queue: in a topology file, or sdnlab link set",
     "speedup": "it has no effect",
     "protocols": "the lab's controller speaks OpenFlow 1.5 with each switch",
     "failMode": "a switch keeps its flows without its controller",

@@ -90,7 +90,7 @@ LEFT: dict[str, tuple[int, str]] = {
     "cls=LinuxRouter of h1": (1, "sdnlab mininet"),
     "cores of h1": (1, "no processor"),
     "unheard of h1": (1, "doesn't know it"),
-    "jitter of the link between h1 and s1": (200, "always the same"),
+    "jitter of the link between h1 and s1": (200, "write jitter:"),
     "max_queue_size of the link between h1 and s1": (200, "50 ms"),
     "delay between h1 and s1": (200, "soon"),
 }
