@@ -10,7 +10,6 @@ import contextlib
 import errno
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -39,6 +38,7 @@ from dataplane.outside.plan import (
 from dataplane.sandbox.door import LOOPBACK, Door, DoorError
 from dataplane.sandbox.namespaces import LOOPBACK as LOOPBACK_DEVICE
 from dataplane.sandbox.namespaces import run_in, write_settings
+from linux.readiness import readable
 
 START_PATIENCE = 10.0
 END_PATIENCE = 5.0
@@ -99,7 +99,7 @@ class Stack:
             self.pid = self._door.start(PROGRAM, words, [self._netns, told, place, log])
             os.close(told)
             told = -1
-            answered = bool(select.select([ready], [], [], START_PATIENCE)[0]) and os.read(ready, 1) == b"1"
+            answered = bool(readable([ready], START_PATIENCE)) and os.read(ready, 1) == b"1"
         finally:
             for file in (ready, told, place, log):
                 if file >= 0:
@@ -215,7 +215,7 @@ class Stack:
             pidfd = os.pidfd_open(self.pid)
             try:
                 signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                select.select([pidfd], [], [], END_PATIENCE)
+                readable([pidfd], END_PATIENCE)
             finally:
                 os.close(pidfd)
         self.pid = 0
