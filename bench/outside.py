@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ def server() -> Iterator[None]:
     """iperf3 at the machine's address."""
     process = subprocess.Popen(["iperf3", "-s", "-B", ADDRESS], stdout=subprocess.DEVNULL)
     try:
+        await_server(lambda command: subprocess.run(command, capture_output=True, text=True).stdout)
         yield
     finally:
         process.kill()
@@ -100,7 +102,19 @@ def alone(mtu: int) -> Iterator[Run]:
 
 def rate(said: str) -> float:
     """Gbit/s that the receiver got, by iperf3's JSON."""
-    return float(json.loads(said)["end"]["sum_received"]["bits_per_second"]) / 1e9
+    answer = json.loads(said)
+    if "error" in answer:
+        raise ours.Failed(f"iperf3: {answer['error']}")
+    return float(answer["end"]["sum_received"]["bits_per_second"]) / 1e9
+
+
+def await_server(look: Run) -> None:
+    """Wait until iperf3 listens where ``look`` runs commands."""
+    for _ in range(100):
+        if f":{PORT}" in look(["ss", "-ltn"]):
+            return
+        time.sleep(0.05)
+    raise ours.Failed("iperf3 does not listen")
 
 
 def measure(runs: int) -> list[Figure]:
@@ -122,6 +136,7 @@ def measure(runs: int) -> list[Figure]:
                 out.setdefault("sdnlab", []).append(rate(lab.exec("h1", client)))
                 back.setdefault("sdnlab", []).append(rate(lab.exec("h1", [*client, "-R"])))
                 lab.exec("h1", ["iperf3", "-s", "-D"])
+                await_server(lambda command, lab=lab: lab.exec("h1", command))  # type: ignore[misc]
                 inward = ["iperf3", "-J", "-t", SECONDS, "-c", "127.0.0.1", "-p", str(PUBLISHED)]
                 done = subprocess.run(inward, capture_output=True, text=True, timeout=60)
                 published.append(rate(done.stdout))
