@@ -12,6 +12,7 @@ from ipaddress import IPv4Interface
 
 from topologies.model.endpoints import Endpoint, endpoints
 from topologies.model.functions import Dhcp
+from topologies.model.outside import NAME_SERVER
 from topologies.model.topology import Topology
 
 CONFIGURATION, LEASES, NAMES = "dnsmasq.conf", "leases", "names"
@@ -40,6 +41,8 @@ def _configuration(server: Dhcp, topology: Topology) -> Iterator[str]:
     yield f"dhcp-range={subnet.network_address},static,{subnet.netmask},{LEASE_TIME}"
     yield "dhcp-authoritative"
     yield f"dhcp-option=option:dns-server,{server.ipv4.ip}"
+    if any(way.open and way.network == server.network for way in topology.outside):
+        yield f"server={NAME_SERVER}"  # what it does not know is asked for outside
     gateway = next((n.gateway4 for n in topology.networks if n.name == server.network), None)
     # without a value: no router, in place of dnsmasq's own address
     yield f"dhcp-option=option:router{'' if gateway is None else f',{gateway.ip}'}"

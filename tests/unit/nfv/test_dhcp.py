@@ -77,3 +77,10 @@ def test_dnsmasq_takes_it(tmp_path: Path) -> None:
         text=True,
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_where_the_network_has_a_way_out_it_asks_outside_for_what_it_does_not_know() -> None:
+    assert "server=" not in files(lab())["dnsmasq.conf"]
+    assert "server=198.18.255.3" in files(lab(FILE + "outside: [lan]\n"))["dnsmasq.conf"].splitlines()
+    assert "server=" not in files(lab(FILE + "outside: [far]\n"))["dnsmasq.conf"]
+    assert "server=" not in files(lab(FILE + 'publish: {80: "h1:80"}\n'))["dnsmasq.conf"]
