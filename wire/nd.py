@@ -5,6 +5,7 @@ from __future__ import annotations
 from wire import ethertype
 from wire.icmp import message6
 
+ROUTER_SOLICITATION = 133
 SOLICITATION, ADVERTISEMENT = 135, 136
 """Types of ICMPv6 messages (RFC 4861, 4.3 and 4.4)."""
 ROUTER_ADVERTISEMENT, REDIRECT = 134, 137

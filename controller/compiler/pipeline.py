@@ -62,7 +62,8 @@ def _source_guard(here: SwitchView, after: Table) -> Part:
         station for station in lab.further if station.switch == here.name and station.name in lab.by_file
     )
     checked = (station for station in (*here.stations, *further) if station.port not in here.free)
-    return Part(secure(checked, after, here.exits, lab.inside if here.exits else ()))
+    forwarded = lab.forwarded.get(here.name, {})
+    return Part(secure(checked, after, here.exits, lab.inside if here.exits else (), forwarded))
 
 
 def _firewall(here: SwitchView, after: Table) -> Part:

@@ -4,7 +4,8 @@ What a port's host may claim: its MAC address (checked in CLASSIFY already), its
 address, the link-local address made of its MAC, and no address yet (0.0.0.0 in an ARP probe, RFC 5227, or
 to the limited broadcast address, RFC 2131; :: to a multicast group, RFC 4862).  Tagged frames
 are dropped: hosts are on access ports.  So are router advertisements and redirects of ICMPv6: the file says
-who routes.  The gateway of a way out may also claim any address that is outside the lab.  Frames that are
+who routes.  A host that is a router may send packets from the addresses that its routes lead to by its other
+interfaces.  The gateway of a way out may also claim any address that is outside the lab.  Frames that are
 neither IP nor ARP have no source but their MAC address.  Frames from ports of hosts with ``allow_spoofing``
 never come here.
 """
@@ -21,9 +22,10 @@ from controller.flow.builders import Priority, flow, miss
 from controller.flow.tables import Field, Flow, Table
 from topologies.model.outside import NAME_SERVER
 from topologies.model.places import Entity
+from topologies.model.routing import Sources
 from wire.ethertype import ARP, IPV4, IPV6, RARP
 from wire.mac import GROUP_BIT, link_local
-from wire.nd import ADVERTISEMENT, REDIRECT, ROUTER_ADVERTISEMENT
+from wire.nd import ADVERTISEMENT, REDIRECT, ROUTER_ADVERTISEMENT, ROUTER_SOLICITATION, SOLICITATION
 from wire.protocol import ICMPV6
 
 _LIMITED_BROADCAST = 0xFFFFFFFF
@@ -47,6 +49,39 @@ def _with_next_table(flows: Iterable[Flow], after: Table) -> list[Flow]:
         else flow(entry.table, entry.priority, entry.match, goto=after, why=entry.origin)
         for entry in flows
     ]
+
+
+def _forwarded(station: Station, sources: Sources) -> list[Flow]:
+    """What a router may send for others: no neighbour discovery, which has the sender's own address."""
+    port, name, entity = Field("in_port", station.port), station.name, station.entity
+    flows = [
+        _let(Priority.FLOOD, (port, *_from(prefix)), f"forwarded by {name}, from {prefix}", entity)
+        for prefix in sources.among
+    ]
+    flows += [
+        flow(
+            Table.SECURITY,
+            Priority.FLOOD + 1,
+            (port, *_from(prefix)),
+            why=f"{name} has no address of {prefix} but its own: dropped",
+            entity=entity,
+        )
+        for prefix in sources.except_
+    ]
+    if any(prefix.version == 6 for prefix in sources.among):
+        for kind, what in ((SOLICITATION, "solicitation"), (ROUTER_SOLICITATION, "router solicitation")):
+            match = (port, Field("eth_type", IPV6), Field("ip_proto", ICMPV6), Field("icmpv6_type", kind))
+            why = f"a {what} from an address that is not {name}'s own: dropped"
+            flows.append(flow(Table.SECURITY, Priority.FLOOD + 2, match, why=why, entity=entity))
+    return flows
+
+
+def _from(prefix: IPv4Network | IPv6Network) -> tuple[Field, ...]:
+    ethertype = Field("eth_type", IPV4 if prefix.version == 4 else IPV6)
+    if not prefix.prefixlen:
+        return (ethertype,)
+    name = "ip_src" if prefix.version == 4 else "ipv6_src"
+    return (ethertype, Field(name, int(prefix.network_address), int(prefix.netmask)))
 
 
 _SHARED = (
@@ -87,11 +122,13 @@ def secure(
     after: Table = Table.RESOLVE,
     exits: Mapping[int, Entity] = MappingProxyType({}),
     inside: Sequence[IPv4Network | IPv6Network] = (),
+    forwarded: Mapping[int, Sources] = MappingProxyType({}),
 ) -> list[Flow]:
     """Flows of one switch for those of its stations whose ports are checked; none for no station.
 
     ``after``: the table that follows. ``exits``: the ports of gateways of ways out, and what each is.
-    ``inside``: what is never behind these.
+    ``inside``: what is never behind these. ``forwarded``: port of a host that is a router -> the source
+    addresses that it may send beside its own.
     """
     flows: list[Flow] = []
     for station in local:
@@ -124,6 +161,8 @@ def secure(
                     entity,
                 ),
             ]
+        if station.port in forwarded:
+            flows += _forwarded(station, forwarded[station.port])
     for number, entity in exits.items():
         flows += _from_outside(number, entity, inside)
     # a station with several addresses has one link-local address, so its flows come more than once

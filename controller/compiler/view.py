@@ -18,10 +18,12 @@ from controller.compiler.stations import Learned, Station, access_ports, owners,
 from controller.compiler.tunnels import ChainTransport, Crossing, chain_transports, crossing
 from controller.flow.tables import Flow
 from topologies.model import outside
+from topologies.model.choices import ROUTER
 from topologies.model.endpoints import endpoints
 from topologies.model.endpoints import stations as endpoints_at_ports
 from topologies.model.overlay import Overlay, islands, network_numbers, overlay, reach
 from topologies.model.places import Entity
+from topologies.model.routing import Routing, Sources
 from topologies.model.topology import Topology
 from topologies.model.zones import function_zones
 from wire.mac import mac_number
@@ -116,6 +118,16 @@ class LabView:
     def inside(self) -> tuple[IPv4Network | IPv6Network, ...]:
         """What is never behind the gateway of a way out."""
         return tuple(outside.inside(self.topology))
+
+    @cached_property
+    def forwarded(self) -> dict[str, dict[int, Sources]]:
+        """Switch -> its ports with routers that are hosts -> what they may send beside their own."""
+        if not any(host.kind == ROUTER for host in self.topology.hosts):
+            return {}
+        by_switch: dict[str, dict[int, Sources]] = {}
+        for port, sources in Routing(self.topology).sources().items():
+            by_switch.setdefault(port.switch, {})[port.number] = sources
+        return by_switch
 
     @cached_property
     def trunks(self) -> dict[str, dict[int, str]]:

@@ -17,6 +17,7 @@ from controller.proof.batches import Batches
 from controller.proof.values import Beyond, Lost, Outcome, Outcomes
 from topologies.model.parts import part_of
 from topologies.model.policy import Policy
+from topologies.model.routing import Routing
 from topologies.model.topology import Host, Topology
 from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
 
@@ -156,7 +157,11 @@ class _Judge:
                 self.proof.wrong.append(Unproven(src.name, dst.name, family, text))
 
     def _leave(self, src: Host, dst: Host, why: str) -> None:
-        self.proof.left.append((src.name, dst.name))
+        self.leave(src.name, dst.name, why)
+
+    def leave(self, src: str, dst: str, why: str) -> None:
+        """Leave a pair to packets."""
+        self.proof.left.append((src, dst))
         self.proof.why[why] = self.proof.why.get(why, 0) + 1
 
     def _refute(self, src: Host, dst: Host, family: int, problems: list[tuple[str, Outcome]]) -> None:
@@ -199,6 +204,8 @@ def _verdicts(topology: Topology, batches: Batches, problems: _Problems) -> Proo
             judge.proof.proven[family] = judge.proof.proven.get(family, 0) + here - len(listed)
         for pair in listed:
             judge.pair(pair, families[pair[0]])
+    for src, dst in Routing(topology).ways:
+        judge.leave(src, dst, "a host forwards them")
     return judge.proof
 
 

@@ -8,6 +8,7 @@ from typing import Literal, NamedTuple
 
 from controller.simulate.network import Frame
 from topologies.model.endpoints import Endpoint, endpoints
+from topologies.model.routing import Routing
 from topologies.model.topology import Port, Topology
 from wire.ethertype import OF_VERSION
 from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
@@ -122,13 +123,30 @@ def next_hop(topology: Topology, sender: Endpoint, address: IPv4Address | IPv6Ad
             f"nobody in network {sender.network} has {address}: {sender.name} gets no MAC address",
             "trace the request itself: --packet 'ARP(...)'" if address.version == 4 else "",
         )
+    if sender.kind == "host" and (mac := _by_routes(topology, sender, address)) is not None:
+        return mac
     gateway = next((endpoint for endpoint in here if endpoint.kind == "router"), None)
     if gateway is None or (gateway.ipv4 if address.version == 4 else gateway.ipv6) is None:
         raise CannotAsk(
             f"{sender.name} has no route to {address}: network {sender.network} has no router",
-            "a router joins networks: 'routers:' in the topology file",
+            "a router joins networks: 'routers:' in the topology file, or 'gateway:' of the host",
         )
     return mac_number(gateway.mac)
+
+
+def _by_routes(topology: Topology, sender: Endpoint, address: IPv4Address | IPv6Address) -> int | None:
+    """The MAC address of the neighbour to which the file's routes of the host lead; None: they lead to none,
+    or out of another interface."""
+    host = next(host for host in topology.hosts if host.name == sender.name)
+    if not host.routes:
+        return None
+    step = Routing(topology).step(host.node, address)
+    if step is None or step.out.name != sender.name or step.next is None:
+        return None
+    for endpoint in endpoints(topology):
+        if endpoint.network == sender.network and any(step.next == own.ip for own in endpoint.addresses):
+            return mac_number(endpoint.mac)
+    return None
 
 
 def answer(topology: Topology, receiver: Endpoint, frame: Frame) -> Question | None:

@@ -226,6 +226,7 @@ def _configured(was: WirePlan, wire: WirePlan) -> WirePlan:
         whole=was.whole,
         largest=was.largest,
         table=was.table,
+        routes=was.routes,
     )
 
 

@@ -61,7 +61,8 @@ class Spaces(Mapping[str, Namespace]):
             else:
                 many = len(self._spaces) + len(names)
                 settings = namespaces.ATTACHED if kind == "attached" else of_hosts(many)
-                settings = {congestion.SETTING: congestion.usual(), **(settings or {})}
+                settings = {**(settings or {}), **(namespaces.ROUTING if kind == "router" else {})}
+                settings = {congestion.SETTING: congestion.usual(), **settings}
                 self._spaces |= namespaces.create(names, settings, owner=self._host_users)
 
     def remove(self, netns: str) -> None:

@@ -18,10 +18,13 @@ class UnknownKind(HostError):
     """The kind is unknown here: another process of the lab has an extension that this process lacks."""
 
 
+_namespaces = NamespaceHosts()
+"""A router is a namespace with other settings (``dataplane.sandbox.namespaces.ROUTING``)."""
 DRIVERS: dict[str, HostDriver] = {
-    "namespace": NamespaceHosts(),
+    "namespace": _namespaces,
     "container": ContainerHosts(),
     "vm": VmHosts(),
+    "router": _namespaces,
 }
 
 

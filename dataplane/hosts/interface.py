@@ -58,14 +58,15 @@ def configure(space: Namespace, wire: WirePlan) -> None:
 
 
 def _routes(device: int, wire: WirePlan) -> list[Request]:
-    """The default routes of the wire's gateways; in a table of its own also its subnets."""
+    """The routes by the wire's gateways, and others; in a table of its own also its subnets."""
     table = wire.table or RT_TABLE_MAIN
     own = [address.network for address in wire.addresses] if wire.table else []
     requests = [set_route(network, [Hop(device, None)], table=table) for network in own]
-    return requests + [
+    requests += [
         set_route(EVERYWHERE[gateway.version], [Hop(device, gateway)], table=table)
         for gateway in wire.gateways
     ]
+    return requests + [set_route(route.to, [Hop(device, route.via)]) for route in wire.routes]
 
 
 def _metric(wire: WirePlan) -> int:
@@ -101,6 +102,7 @@ def reconfigure(space: Namespace, old: WirePlan, new: WirePlan) -> None:
     kept = {gateway.version for gateway in new.gateways} if old.table == new.table else set()
     table = old.table or RT_TABLE_MAIN
     requests += [delete_route(EVERYWHERE[g.version], table) for g in old.gateways if g.version not in kept]
+    requests += [delete_route(route.to) for route in old.routes if route not in new.routes]
     # The kernel forgets a default route with the address that it needed: set them all again.
     requests += _routes(device, new)
     if new.table:

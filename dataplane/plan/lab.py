@@ -25,12 +25,12 @@ from dataplane.plan.pieces import LinkPlan as LinkPlan
 from dataplane.plan.pieces import PortPlan as PortPlan
 from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
-from dataplane.plan.several import hosts_names, tables
+from dataplane.plan.several import default_routes, hosts_names, stated_defaults, tables
 from dataplane.plan.stretches import breaks
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model import outside
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
-from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.choices import NAMESPACE, ROUTER, SDNLAB
 from topologies.model.functions import Function
 from topologies.model.kinds import DhcpServer, LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
@@ -111,7 +111,9 @@ def bare_at_first(plan: Plan) -> frozenset[str]:
 
 def space_kinds(plan: Plan) -> dict[str, SpaceKind]:
     """Namespace -> its purpose, for hosts and functions' instances."""
-    kinds: dict[str, SpaceKind] = {host.netns: "host" for host in plan.hosts}
+    kinds: dict[str, SpaceKind] = {
+        host.netns: "router" if host.kind == ROUTER else "host" for host in plan.hosts
+    }
     return kinds | {instance.netns: "quiet" if instance.quiet else "attached" for instance in plan.instances}
 
 
@@ -167,13 +169,19 @@ def plan(
     own_tables = tables(topology)
     # they have no default route in their network: they are the default route
     exits = outside.gateways(topology)
+    stated = stated_defaults(topology)
     hosts = tuple(
         _host(
             host,
             netns,
             devices,
             domain_of,
-            gateways[host.network] if host.name not in exits else (),
+            default_routes(
+                host,
+                gateways[host.network] if host.name not in exits else (),
+                stated[host.node],
+                own_tables,
+            ),
             names_files[host.node].file,
             host.name in whole,
             own_tables.get(host.name, 0),

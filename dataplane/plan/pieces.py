@@ -8,15 +8,15 @@ from typing import Literal
 
 from dataplane.netlink.shaping import LARGEST
 from topologies.model.choices import SDNLAB
-from topologies.model.hosts import Host
+from topologies.model.hosts import Host, Route
 from topologies.model.needs_overlay import NSH_BYTES
 from topologies.model.topology import Port, Shaping
 from topologies.resolve.underlay import HOST_MTU
 
 UNSHAPED = Shaping()
-SpaceKind = Literal["host", "quiet", "attached"]
-"""The purposes of a network namespace: a host; a function whose kernel sends nothing of its own; a function
-with addresses in a tenant's network."""
+SpaceKind = Literal["host", "router", "quiet", "attached"]
+"""The purposes of a network namespace: a host; a host that is a router; a function whose kernel sends nothing
+of its own; a function with addresses in a tenant's network."""
 LINK_MTU = HOST_MTU
 """The MTU of a link between switches for which the file has none, if that of no host is larger."""
 
@@ -79,8 +79,8 @@ class EndPlan:
 class WirePlan:
     """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
 
-    ``addresses`` and ``gateways`` (default routes) are those of the near end, ``mtu`` that of the near end,
-    in bytes; a ``thick`` wire has it at both ends, and another wire at the far end if it is more than
+    ``addresses``, ``gateways`` (default routes) and ``routes`` are those of the near end, ``mtu`` that of the
+    near end, in bytes; a ``thick`` wire has it at both ends, and another wire at the far end if it is more than
     Ethernet's usual one.  ``shaping`` is from the near end to the far one, and back.  ``whole``: the near end
     sends packets without offloads (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it
     sends without segmentation.
@@ -99,6 +99,7 @@ class WirePlan:
     largest: int = LARGEST
     table: int = 0
     congestion: str = ""
+    routes: tuple[Route, ...] = ()
 
     @property
     def far_mtu(self) -> int:
@@ -152,6 +153,7 @@ class HostPlan:
             whole=self.whole,
             table=self.table,
             congestion=self.host.congestion_control,
+            routes=tuple(route for route in self.host.routes if route.to.prefixlen),
         )
 
 

@@ -3,9 +3,14 @@ routes. Pure."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from topologies.model.topology import Network, Topology
+from topologies.model.choices import ROUTER
+from topologies.model.topology import Host, Network, Topology
+
+Address = IPv4Address | IPv6Address
 
 FIRST_TABLE = 100
 """The number of the first table of routes; those above 252 are the kernel's, and a host has at most 100
@@ -25,19 +30,41 @@ def hosts_names(topology: Topology) -> dict[str, Names]:
     and in those that a router joins with them. Two networks may use the same addresses."""
     numbers = {network.name: number for number, network in enumerate(topology.networks)}
     joined = {name: {name} for name in numbers}
-    for router in topology.routers:
-        for name in router.networks:
-            joined[name] |= set(router.networks)
+    routers = [router.networks for router in topology.routers]
+    routers += [
+        tuple(entry.network for entry in (host, *topology.further.get(host.name, ())))
+        for host in topology.nodes
+        if host.kind == ROUTER
+    ]
+    for networks in routers:
+        for name in networks:
+            joined[name] |= set(networks)
+    if any(host.kind == ROUTER for host in topology.hosts):
+        joined = _transitive(joined)
     own: dict[str, set[str]] = {}
     for host in topology.hosts:
         own.setdefault(host.node, set()).add(host.network)
     if len(numbers) < 2:
         return {name: Names("", frozenset(numbers)) for name in own}
     files = {}
-    for name, networks in own.items():
-        file = "hosts-" + "-".join(str(number) for number in sorted(numbers[network] for network in networks))
-        files[name] = Names(file, frozenset().union(*(joined[network] for network in networks)))
+    for name, mine in own.items():
+        file = "hosts-" + "-".join(str(number) for number in sorted(numbers[network] for network in mine))
+        files[name] = Names(file, frozenset().union(*(joined[network] for network in mine)))
     return files
+
+
+def _transitive(joined: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """The same, also by several routers one after the other."""
+    whole: dict[str, set[str]] = {}
+    for name in joined:
+        if name not in whole:
+            group, waiting = {name}, [name]
+            while waiting:
+                fresh = joined[waiting.pop()] - group
+                group |= fresh
+                waiting += fresh
+            whole |= dict.fromkeys(group, group)
+    return whole
 
 
 def tables(topology: Topology) -> dict[str, int]:
@@ -68,3 +95,27 @@ def _alike(one: Network, other: Network) -> bool:
         if one.gateway(family) is not None and other.gateway(family) is not None:
             return True
     return False
+
+
+def stated_defaults(topology: Topology) -> dict[str, frozenset[int]]:
+    """Host -> the address families of which the file gives it a default route."""
+    families: dict[str, set[int]] = {}
+    for entry in topology.hosts:
+        some = {route.to.version for route in entry.routes if not route.to.prefixlen}
+        families.setdefault(entry.node, set()).update(some)
+    return {node: frozenset(some) for node, some in families.items()}
+
+
+def default_routes(
+    entry: Host, gateways: Iterable[Address], stated: frozenset[int], own_tables: Mapping[str, int]
+) -> tuple[Address, ...]:
+    """The default routes of an interface: those of the file, else by the gateways of its network.
+
+    ``stated``: the families of which the file gives the host a default route; a table of its own has those
+    of its network all the same.
+    """
+    given = tuple(route.via for route in entry.routes if not route.to.prefixlen)
+    if entry.name in own_tables:
+        mine = {via.version for via in given}
+        return (*given, *(via for via in gateways if via.version not in mine))
+    return (*given, *(via for via in gateways if via.version not in stated))

@@ -69,6 +69,20 @@ the network. A thousand hosts would make six million copies, which take the swit
 addresses need no question: they follow from MAC addresses, which the file makes unique. The intervals are
 milliseconds; kernel's Documentation/networking/ip-sysctl.rst.
 """
+ROUTING = {
+    "ipv4/ip_forward": "1",
+    "ipv6/conf/all/forwarding": "1",
+    "ipv6/conf/default/forwarding": "1",
+    # A packet may come by another way than the answer goes (RFC 3704, 2.4).
+    "ipv4/conf/all/rp_filter": "0",
+    "ipv4/conf/default/rp_filter": "0",
+    # Hosts keep the routes that the file gives them; the switches drop redirects of IPv6 (RFC 6105).
+    "ipv4/conf/all/send_redirects": "0",
+    "ipv4/conf/default/send_redirects": "0",
+    # It asks for neighbours from its link-local addresses, which would be tentative for a second (RFC 4862).
+    "ipv6/conf/default/dad_transmits": "0",
+}
+"""Kernel parameters of a host that is a router."""
 T = TypeVar("T")
 
 

@@ -13,6 +13,7 @@ from lab.probe.pairs import gateways
 from topologies.model.endpoints import Endpoint, endpoints
 from topologies.model.kinds import LoadBalancer
 from topologies.model.policy import Policy
+from topologies.model.routing import Routing
 from topologies.model.topology import Host, Topology
 
 
@@ -35,6 +36,7 @@ class Ways:
         }
         self._stations = {name: _station(end) for name, end in self._ends.items()}
         self._routed = gateways(topology)
+        self._ways = Routing(topology).ways
         self._routers = {
             network: frames.station(f"router {way.router}", way.mac, way.ipv4, way.ipv6)
             for network, way in self._routed.items()
@@ -77,6 +79,9 @@ class Ways:
         here, there = self._ends[source].network, self._ends[target].network
         if here == there:
             return Hop(self._stations[target], False)
+        first = self._ways.get((source, target))
+        if first is not None:
+            return Hop(self._stations[first[min(first)]], False)
         way = self._routed.get(here)
         if way is not None and there in way.leads_to:
             return Hop(self._routers[here], False)

@@ -23,7 +23,7 @@ FEW = 4
 CHAIN_COLOURS = ("#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#e377c2", "#bcbd22")
 """None is red: what has failed is."""
 NETWORK_COLOURS = ("#deebf7", "#fee6ce", "#e5f5e0", "#efedf5", "#fde0dd", "#ffffcc", "#e0ecf4", "#f0f0f0")
-_HOSTS = {"vm": ("box", "2"), "container": ("box", "1")}
+_HOSTS = {"vm": ("box", "2"), "container": ("box", "1"), "router": ("hexagon", "1")}
 _SWITCH, _TUNNEL, _ROUTER, _FUNCTION = "#3a6ea5", "#7a93b0", "#666666", "#fff3bf"
 
 

@@ -118,9 +118,11 @@ class LogPart(TypedDict):
 
 
 class HostState(TypedDict):
-    """A host. ``kind``: what it is; ``detail``: what its driver tells about it."""
+    """A host, or an interface ``of`` one. ``kind``: what it is; ``detail``: what its driver tells about
+    it; ``routes``: those of the file that lead through this interface, as ``10.9.0.0/16 via 10.0.0.1``."""
 
     name: str
+    of: str
     kind: str
     detail: dict[str, str | int | float | bool]
     network: str
@@ -130,6 +132,7 @@ class HostState(TypedDict):
     mac: str
     ipv4: str | None
     ipv6: str | None
+    routes: list[str]
     up: bool
     commands: list[CommandState]
 

@@ -130,8 +130,10 @@ class Run:
     echoes: list[Probe] = field(default_factory=list)
     resolving: dict[tuple[int, int, bytes], Probe] = field(default_factory=dict)
     pace: Pace = field(default_factory=Pace)
-    gateways: dict[tuple[int, int], int] = field(default_factory=dict)
-    """(source, destination) -> the station of the router that leads from one to the other."""
+    gateways: dict[tuple[int, int, int], int] = field(default_factory=dict)
+    """(source, destination, family) -> the station of the router that leads from one to the other."""
+    forwarded: dict[tuple[int, int], frozenset[int]] = field(default_factory=dict)
+    """Pairs between which hosts forward, which see the frames, too -> the address families of which."""
     apart: set[tuple[int, int]] = field(default_factory=set)
     """Pairs in different networks that no router joins."""
     ring: int = 0  # echoes from this index on are real pings of the ring
@@ -298,6 +300,8 @@ def _on_echo(run: Run, at: int, echo: Echo) -> int:
         return 0
     item = run.echoes[echo.probe]
     expected_at = item.dst if item.one_way or echo.request else item.src
+    if at != expected_at and (item.src, item.dst) in run.forwarded:
+        return 0  # seen on its way
     if at != expected_at:
         item.wrong = f"delivered to {run.stations[at].name}, who is not the destination"
     elif echo.request:

@@ -38,11 +38,15 @@ def gateways(topology: Topology) -> dict[str, Gateway]:
     }
 
 
+Ways = Mapping[tuple[str, str], Mapping[int, str]]
+"""(source, destination) -> address family -> the interface of a host that forwards (``Routing.ways``)."""
+
+
 def default_pairs(
-    hosts: Sequence[Host], routed: Mapping[str, Gateway] | None = None
+    hosts: Sequence[Host], routed: Mapping[str, Gateway] | None = None, ways: Ways | None = None
 ) -> list[tuple[str, str]]:
     """Every ordered pair of hosts that share a network, in an order that spreads the load; then the pairs
-    that a router connects (if they share an address family).
+    that a router connects (if they share an address family), or hosts that forward (``ways``).
 
     Neighbours at distance 1 first, then 2, ...: so at any moment all hosts send and receive the same number.
     Two interfaces of one host are no pair: what it sends to itself crosses no wire.
@@ -64,7 +68,7 @@ def default_pairs(
         for b in listed
         if b.network in way.leads_to and a.node != b.node and ((a.ipv4 and b.ipv4) or (a.ipv6 and b.ipv6))
     ]
-    return pairs
+    return list(dict.fromkeys((*pairs, *ways))) if ways else pairs
 
 
 def patience(probes: int) -> float:

@@ -33,6 +33,7 @@ from lab.probe import frames
 from lab.probe.frames import Station
 from lab.probe.loop import Forget, Probe, Run, Told, address_of, drive, share_a_family
 from lab.probe.pairs import Gateway as Gateway
+from lab.probe.pairs import Ways as Ways
 from lab.probe.pairs import choose_families, default_pairs, patience
 from linux.syscalls import setns
 from topologies.model.topology import Host
@@ -151,6 +152,7 @@ def probe(
     families: tuple[int, ...] | None = None,
     method: str = "auto",
     routed: Mapping[str, Gateway] | None = None,
+    ways: Ways | None = None,
     parts: Mapping[str, int] | None = None,
     told: Told | None = None,
     clock: Callable[[], float] = time.monotonic,
@@ -167,7 +169,8 @@ def probe(
     ``timeout``: seconds from the first frame on, after which missing answers count as lost (default: depends
     on the number of pairs).  ``told`` is called from time to time with the progress.  A pair without a common
     address family is a failure that says so.  Raises OSError when a host's interface no longer exists, and
-    KeyError for an unknown host.  ``routed``: the gateways of networks that have a router.  ``parts``: switch
+    KeyError for an unknown host.  ``routed``: the gateways of networks that have a router; ``ways``: pairs
+    between which hosts forward.  ``parts``: switch
     -> number of its connected part of the lab; the ring stays within one part, and pairs of different parts
     are tried once, after all others. ``parts_now``: host -> the part that it is in while links are down; the
     same holds for pairs of different ones. ``held``: seconds so far for which a busy machine held the
@@ -177,9 +180,13 @@ def probe(
     room for so few.
     """
     by_name = {host.name: host for host in hosts}
-    wanted = default_pairs(hosts, routed) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
+    wanted = (
+        default_pairs(hosts, routed, ways) if pairs is None else list(dict.fromkeys((a, b) for a, b in pairs))
+    )
     ends = [*(name for pair in wanted for name in pair), *(n for c in crossings for n in (c.src, c.dst))]
     involved = [by_name[name] for name in dict.fromkeys(ends)]
+    ways = {pair: ways[pair] for pair in wanted if pair in ways} if ways else {}
+    forwarding = [by_name[name] for name in dict.fromkeys(n for way in ways.values() for n in way.values())]
     ring_families = families or (4, 6)
     families = families or choose_families(involved, len(wanted))
     frames_mode = method == "frames" or (method == "auto" and len(wanted) * len(families) > STACK_LIMIT)
@@ -199,6 +206,7 @@ def probe(
         for host in involved:
             run.sockets.append(open_socket(host.name))
         _join(run, involved, routed or {})
+        _forward(run, forwarding, ways)
         impossible = _plan(run, involved, wanted, families, ring_families, parts or {}, tracked, parts_now)
         _add_crossings(run, crossings)
         _be_patient(run, slow)
@@ -253,9 +261,24 @@ def _join(run: Run, hosts: Sequence[Host], routed: Mapping[str, Gateway]) -> Non
             if src.network == dst.network:
                 continue
             if src.network in places and dst.network in routed[src.network].leads_to:
-                run.gateways[i, j] = places[src.network]
+                run.gateways[i, j, 4] = run.gateways[i, j, 6] = places[src.network]
             else:
                 run.apart.add((i, j))
+
+
+def _forward(run: Run, hosts: Sequence[Host], ways: Ways) -> None:
+    """Note which pairs need hosts that forward, and the first of them; it becomes a station if it is none."""
+    index = {station.name: i for i, station in enumerate(run.stations)}
+    for host in hosts:
+        if host.name not in index:
+            index[host.name] = len(run.stations)
+            run.stations.append(_station(host))
+    for (src, dst), by_family in ways.items():
+        pair = index[src], index[dst]
+        run.apart.discard(pair)
+        run.forwarded[pair] = frozenset(by_family)
+        for family, first in by_family.items():
+            run.gateways[pair[0], pair[1], family] = index[first]
 
 
 def _plan(
@@ -279,6 +302,8 @@ def _plan(
     for family in families:
         for src_name, dst_name in pairs:
             src, dst = index[src_name], index[dst_name]
+            if family not in run.forwarded.get((src, dst), (family,)):
+                continue
             if not (address_of(run.stations[src], family) and address_of(run.stations[dst], family)):
                 if len(families) == 1 or not share_a_family(run.stations[src], run.stations[dst]):
                     impossible.append(Failure(src_name, dst_name, family, f"no IPv{family} address on both"))
@@ -297,6 +322,8 @@ def _plan(
     if len(set(part.values())) > 1:
         names = [station.name for station in run.stations]
         for item in (*run.echoes, *run.resolving.values()):
+            if (item.src, item.dst) in run.forwarded:
+                continue
             if part.get(names[item.src]) != part.get(names[item.dst], part.get(names[item.src])):
                 item.most = 1
     return impossible
@@ -308,23 +335,23 @@ def _add_echo(run: Run, src: int, dst: int, family: int, *, reply: bool) -> Prob
         kind = icmp.ECHO_REPLY if family == 4 else icmp.ECHO_REPLY6
     else:
         kind = icmp.ECHO if family == 4 else icmp.ECHO6
-    frame = build(run.stations[src], _target(run, src, dst), run.nonce, len(run.echoes), kind)
+    frame = build(run.stations[src], _target(run, src, dst, family), run.nonce, len(run.echoes), kind)
     echo = Probe(src, dst, family, False, frame, one_way=reply)
     run.echoes.append(echo)
     return echo
 
 
-def _target(run: Run, src: int, dst: int) -> Station:
+def _target(run: Run, src: int, dst: int, family: int) -> Station:
     """A station, at the MAC address to which another one sends frames for it."""
     target = run.stations[dst]
-    if (src, dst) in run.gateways:
-        target = target._replace(mac=run.stations[run.gateways[src, dst]].mac)
+    if (src, dst, family) in run.gateways:
+        target = target._replace(mac=run.stations[run.gateways[src, dst, family]].mac)
     return target
 
 
 def _add_question(run: Run, src: int, dst: int, family: int) -> None:
     number = len(run.echoes)
-    there, back = _target(run, src, dst), _target(run, dst, src)
+    there, back = _target(run, src, dst, family), _target(run, dst, src, family)
     asked = frames.question(run.stations[src], there, family, run.nonce, number)
     answer = frames.question(run.stations[dst], back, family, run.nonce, number, answer=True)
     run.echoes.append(Probe(src, dst, family, False, asked, answer=answer))
@@ -340,7 +367,7 @@ def _add_crossings(run: Run, crossings: Sequence[Crossing]) -> None:
 
 
 def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
-    dst = run.gateways.get((src, dst), dst)
+    dst = run.gateways.get((src, dst, family), dst)
     address = address_of(run.stations[dst], family)
     assert address is not None
     key = (src, family, address)
@@ -382,10 +409,10 @@ def _add_edge_resolutions(run: Run, hosts: Sequence[Host], families: tuple[int, 
             for family in families:
                 if address_of(run.stations[asker], family) and address_of(run.stations[target], family):
                     _resolve(run, asker, target, family)
-    for (asker, target), gateway in run.gateways.items():
-        for family in families:
-            if address_of(run.stations[asker], family) and address_of(run.stations[gateway], family):
-                _resolve(run, asker, target, family)
+    for (asker, target, family), gateway in run.gateways.items():
+        both = address_of(run.stations[asker], family) and address_of(run.stations[gateway], family)
+        if family in families and both:
+            _resolve(run, asker, target, family)
 
 
 def _why(run: Run, item: Probe) -> str:
@@ -393,7 +420,7 @@ def _why(run: Run, item: Probe) -> str:
     dst = run.stations[item.dst]
     if (item.src, item.dst) in run.apart:
         return "they are in different networks, which no router joins"
-    via = run.stations[run.gateways.get((item.src, item.dst), item.dst)]
+    via = run.stations[run.gateways.get((item.src, item.dst, item.family), item.dst)]
     asked = run.resolving.get((item.src, item.family, address_of(via, item.family) or b""))
     if asked is not None and not asked.answered:
         what = "ARP" if item.family == 4 else "neighbour discovery"

@@ -200,7 +200,8 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
     if old is None and new is not None:
         return f"at {new.port}, in {new.network}", ""
     if new is None or old is None:
-        return "", "what runs in it ends"
+        of = old.of if old is not None else ""
+        return "", f"an interface of {of} ends" if of else "what runs in it ends"
     names = {
         "port": "port",
         "network": "network",
@@ -214,9 +215,12 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "congestion_control": "congestion control",
     }
     words = fields(old, new, names) + _shaping(old.shaping, new.shaping) + _nature(old, new)
+    words += _routes(old, new)
+    if old.interface != new.interface:
+        words.append(f"device {old.interface} -> {new.interface}")
     if renewed(old, new):
         disrupts = "it is made anew: what runs in it ends"
-    elif old.mac != new.mac:
+    elif (old.mac, old.interface) != (new.mac, new.interface):
         disrupts = "its interface is made anew: a moment of its traffic"
     elif (old.network, old.ipv4, old.ipv6) != (new.network, new.ipv4, new.ipv6):
         disrupts = "connections with its old addresses"
@@ -229,6 +233,15 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
     else:
         disrupts = ""
     return ", ".join(words), disrupts
+
+
+def _routes(old: Host, new: Host) -> list[str]:
+    come, gone = set(new.routes) - set(old.routes), set(old.routes) - set(new.routes)
+    words = [f"route to {route.to} by {route.via}" for route in new.routes if route in come]
+    kept = {route.to for route in come}
+    return words + [
+        f"no route to {route.to}" for route in old.routes if route in gone - come and route.to not in kept
+    ]
 
 
 def _volume(old: Volume | None, new: Volume | None) -> tuple[str, str]:

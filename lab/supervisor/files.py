@@ -108,7 +108,7 @@ def name_hosts(topology: Topology) -> None:
         near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
         write(f"hosts-{index}", near)
     for known in set(hosts_names(topology).values()):
-        if known.file.count("-") > 1:  # in several networks
+        if known.file:
             write(known.file, known.networks)
     own = RUN / "hosts"
     own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from linux.held_up import HeldUp
 from topologies.model.parts import part_of, parts_now
 from topologies.model.parts import remark as parts_remark
 from topologies.model.policy import Policy
+from topologies.model.routing import Routing
 from topologies.model.topology import Host, Topology
 
 APP_PATIENCE = 3.0
@@ -52,9 +53,9 @@ def ping(
             what = f"{src} and {dst} are interfaces of one host: what it sends to itself crosses no wire"
             raise Failure(what, "name two hosts", Exit.USAGE)
     policy, note = Policy(topology), ""
-    routed = gateways(topology)
     if pairs is None and policy:
-        pairs, note = tellable(hosts, default_pairs(hosts, routed), policy)
+        everybody = default_pairs(hosts, gateways(topology), Routing(topology).ways)
+        pairs, note = tellable(hosts, everybody, policy)
     result = send(net, topology, pairs, timeout, told)
     down = [name for name, up in net.link_states().items() if not up]
     answer = ping_result(topology, result, down, detail, policy)
@@ -104,6 +105,7 @@ def send(
             timeout,
             method=method,
             routed=gateways(topology),
+            ways=Routing(topology).ways,
             parts=part_of(topology),
             parts_now=_parts_now(net, topology),
             told=told,

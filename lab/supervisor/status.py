@@ -30,6 +30,7 @@ def host_state(
     """A host. ``links``: wire or link -> whether it is up. ``place``: None while it comes or goes."""
     return {
         "name": host.name,
+        "of": host.of,
         "kind": host.kind,
         "detail": driver(host.kind).state(place) if place is not None else {},
         "network": host.network,
@@ -39,6 +40,7 @@ def host_state(
         "mac": host.mac,
         "ipv4": str(host.ipv4) if host.ipv4 else None,
         "ipv6": str(host.ipv6) if host.ipv6 else None,
+        "routes": [f"{route.to} via {route.via}" for route in host.routes],
         "up": links.get(wire_name(host.name, host.port.switch), True),
         "commands": commands,
     }

@@ -15,6 +15,7 @@ from lab.messages.trace import DifferenceState, Seen, StopState
 from lab.packets.tagged import Direction, inside
 from lab.tracing.watching import Sighting
 from lab.views.trace import changes, line, place_state
+from topologies.model.choices import ROUTER
 from topologies.model.places import Entity, Places
 from topologies.model.topology import Topology
 
@@ -84,7 +85,8 @@ def compare(
             what = f"it left {parent.at.switch} by {hop.came.kind} {hop.came.name}, and did not arrive"
             remedy = "is the link up? see: sdnlab status"
             result.differences.append(_difference(hop.at.switch, what, remedy))
-    _deliveries(trace, direction, sightings, result, all(sure.values()), bool(result.stops))
+    routers = {host.name for host in topology.hosts if host.kind == ROUTER}
+    _deliveries(trace, direction, sightings, result, all(sure.values()), bool(result.stops), routers)
     return result
 
 
@@ -183,7 +185,9 @@ def _deliveries(
     result: Compared,
     sure: bool,
     stopped: bool,
+    routers: Collection[str],
 ) -> None:
+    """Where the packet came out. ``routers``: those of forwarding hosts: what comes after is theirs."""
     got = dict.fromkeys(
         sighting.point.name
         for sighting in sightings
@@ -195,6 +199,9 @@ def _deliveries(
         if sure and not stopped and not result.differences:
             what = "it should get here, but did not"
             result.differences.append(_difference(name, what, "is its link up? see: sdnlab status"))
+    for router in sorted(expected.intersection(routers, got) if set(got) - expected else ()):
+        result.remarks.append(f"{router} is a host that forwards: what comes after it is not predicted")
+        sure = False
     for name in got:
         if sure and name not in expected and direction == "there":
             result.differences.append(

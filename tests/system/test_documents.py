@@ -162,6 +162,17 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab trace web server-dmz": (0, "delivered to server-dmz"),
         "sdnlab exec pc -- ping -c 1 nas-eth1 #2": (0, "1 received"),
     },
+    "routing": {
+        "sdnlab ping": (0, r"all \d+ of \d+ reached"),
+        "sdnlab exec pc -- traceroute -n 10.4.0.1": (
+            0,
+            r"(?s)1  10\.1\.0\.254 .*2  10\.3\.0\.2 .*3  10\.4\.0\.1 ",
+        ),
+        "sdnlab exec pc -- ping -c 1 -W 1 bench": (0, "1 received"),
+        "sdnlab exec r1 -- ip -4 route": (0, r"10\.4\.0\.0/24 via 10\.3\.0\.2"),
+        "sdnlab exec pc -- ping -c 1 -W 1 alone": (1, "0 received"),
+        "sdnlab flows s1 | grep forwarded": (0, r"forwarded by r1, from 10\.4\.0\.0/24"),
+    },
     "multi-domain": {
         "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
         "sdnlab exec web1 -- traceroute -n db2": (0, r"2  10\.1\.2\.\d+ "),

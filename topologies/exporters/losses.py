@@ -149,6 +149,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "kinds": _hosts("that it is no network namespace", lambda host: host.kind != NAMESPACE),
     "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
     "interfaces": _interfaces,
+    "routes": _hosts("its gateway and routes", lambda host: host.routes),
     "spoofing": _hosts("that it may use any source address", lambda host: host.allow_spoofing),
     "dhcp": _hosts("that it asks for its address by DHCP", lambda host: host.dhcp),
     "serves": _hosts("its servers", lambda host: host.serves),

@@ -7,11 +7,12 @@ name also adds its implementation under the same name: of a kind of host to
 
 from __future__ import annotations
 
-NAMESPACE, CONTAINER, VM = "namespace", "container", "vm"
+NAMESPACE, CONTAINER, VM, ROUTER = "namespace", "container", "vm", "router"
 HOST_KINDS: dict[str, str] = {
     NAMESPACE: "a network namespace with a room for what runs in it",
     CONTAINER: "a container with files, namespaces and limits of its own",
     VM: "a virtual machine under QEMU",
+    ROUTER: "a namespace that forwards IPv4 and IPv6 between its interfaces",
 }
 
 SDNLAB = "sdnlab"

@@ -16,12 +16,12 @@ To add a kind, add an entry with its name to the registry of each floor that it 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Interface, IPv6Interface
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 from typing import Annotated, Any, Literal
 
 from pydantic_core.core_schema import SerializationInfo
 
-from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.model.in_json import Converted
 from topologies.model.storage import Mount
 from topologies.model.values import Frozen, Port
@@ -80,6 +80,13 @@ class OwnThings(Frozen):
 NOTHING_OWN = OwnThings()
 
 
+class Route(Frozen):
+    """A route of a host: packets ``to`` a prefix go to the neighbour ``via``."""
+
+    to: IPv4Network | IPv6Network
+    via: IPv4Address | IPv6Address
+
+
 class Host(Frozen):
     """An end system: one interface on one switch port, in one network.
 
@@ -94,6 +101,8 @@ class Host(Frozen):
     addresses. ``serves``: sorted by port; no two have the same port.
     ``volumes``: its uses of the lab's storage, sorted by volume. ``congestion_control``: TCP's, by its name
     in Linux; empty: the lab's usual one. ``dhcp``: it starts without ``ipv4``, and asks for it by DHCP.
+    ``routes``: those of the host that lead through this interface, sorted by prefix; they come before the
+    gateways of its network.
     """
 
     name: str
@@ -113,6 +122,7 @@ class Host(Frozen):
     volumes: tuple[Mount, ...] = ()
     congestion_control: str = ""
     dhcp: bool = False
+    routes: tuple[Route, ...] = ()
 
     @property
     def interface(self) -> str:
@@ -160,6 +170,12 @@ class NamespaceHost(Host):
     @property
     def part(self) -> Resources | None:
         return self.resources if self.resources != UNLIMITED else None
+
+
+class RouterHost(NamespaceHost):
+    """A network namespace that forwards."""
+
+    kind: Literal["router"]  # type: ignore[assignment]
 
 
 MICRO = "micro"
@@ -218,7 +234,12 @@ class ContainerHost(Host):
         return self.container
 
 
-MODELS: dict[str, type[Host]] = {NAMESPACE: NamespaceHost, CONTAINER: ContainerHost, VM: VmHost}
+MODELS: dict[str, type[Host]] = {
+    NAMESPACE: NamespaceHost,
+    CONTAINER: ContainerHost,
+    VM: VmHost,
+    ROUTER: RouterHost,
+}
 """Kind -> the class of its hosts. A kind that is not here has no settings of its own: ``Host``."""
 
 

@@ -7,9 +7,10 @@ Topology Zoo have several parts.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
+from topologies.model.choices import ROUTER
 from topologies.model.overlay import islands
 from topologies.model.topology import Topology
 
@@ -63,10 +64,22 @@ def parts_now(topology: Topology, links_down: Collection[str], hosts_off: Collec
     }
 
 
+def _routed_together(topology: Topology, apart: Sequence[Part]) -> bool:
+    """Whether hosts that forward join all parts."""
+    groups = [set(part.hosts) for part in apart if part.hosts]
+    for host in topology.nodes:
+        if host.kind == ROUTER:
+            mine = {entry.name for entry in topology.hosts if entry.node == host.name}
+            touched = [group for group in groups if group & mine]
+            groups = [group for group in groups if not group & mine]
+            groups.append(set().union(*touched))
+    return len(groups) < 2
+
+
 def remark(topology: Topology) -> str:
     """A sentence about the parts of a lab; empty when it has only one."""
     apart = parts(topology)
-    if len(apart) < 2:
+    if len(apart) < 2 or _routed_together(topology, apart):
         return ""
     shown = "; ".join(map(str, apart[:_MOST]))
     more = f"; and {len(apart) - _MOST} more" if len(apart) > _MOST else ""

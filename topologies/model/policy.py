@@ -14,6 +14,7 @@ from topologies.model.attachment import AtPorts
 from topologies.model.functions import Chain, Firewall, Function, PortRanges, Prefixes, Protocol, Rule
 from topologies.model.kinds import AddressTranslator, FirewallFunction
 from topologies.model.parts import part_of
+from topologies.model.routing import Routing
 from topologies.model.service_paths import Entry, service
 from topologies.model.topology import Host, Topology
 
@@ -79,6 +80,9 @@ def _within(ranges: PortRanges, port: int | None) -> bool:
     return not ranges or (port is not None and any(low <= port <= high for low, high in ranges))
 
 
+_FORWARDED = Expectation(None, "a host forwards it, and functions may decide on the way")
+
+
 class Policy:
     """Expectations for pings between the hosts of a lab, for many pairs of hosts.
 
@@ -91,6 +95,7 @@ class Policy:
         self._chains = {chain.name: chain for chain in topology.chains}
         self._entries = service(topology).entries
         self._part = part_of(topology)
+        self._ways = Routing(topology).ways
         self._at_ports: dict[str, list[Function]] = {}
         for function in topology.functions:
             if isinstance(function.attachment, AtPorts):
@@ -111,6 +116,8 @@ class Policy:
         source, destination = (host.ipv4 if family == 4 else host.ipv6 for host in (src, dst))
         if source is None or destination is None:
             return ALLOWED
+        if (src.name, dst.name) in self._ways:
+            return _FORWARDED if self.rules else ALLOWED
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
@@ -119,6 +126,8 @@ class Policy:
 
     def connection(self, src: Host, dst: Host, seen: Connection) -> Expectation:
         """What happens to the first packet of a connection from ``src`` to ``dst``, and to the answer."""
+        if (src.name, dst.name) in self._ways:
+            return _FORWARDED if self.rules else ALLOWED
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)

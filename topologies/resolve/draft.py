@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from topologies.model import names
 from topologies.model.applications import Application
 from topologies.model.functions import Chain, Function
-from topologies.model.hosts import OwnThings
+from topologies.model.hosts import OwnThings, Route
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port, Published, WayOut
@@ -82,6 +82,8 @@ class Draft:
     ipv4: Mapping[str, IPv4Interface] = field(default_factory=dict)
     ipv6: Mapping[str, IPv6Interface] = field(default_factory=dict)
     macs: Mapping[str, str] = field(default_factory=dict)
+    routes: Mapping[str, tuple[Route, ...]] = field(default_factory=dict)
+    """Interface -> the routes of its host that lead through it."""
     port_owners: Owners = field(default_factory=dict)
     kept_ports: KeptPorts = field(default_factory=dict)
     storage: Storage = NO_STORAGE

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.model.hosts import (
     MACHINE,
     MICRO,
@@ -51,6 +51,7 @@ def _limits(spec: HostSpec) -> dict[str, Any]:
 
 RESOLUTIONS: dict[str, Callable[[HostSpec, str], dict[str, Any]]] = {
     NAMESPACE: namespace,
+    ROUTER: namespace,
     CONTAINER: container,
     VM: machine,
 }

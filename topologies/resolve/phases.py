@@ -25,6 +25,7 @@ from topologies.resolve import (
     networks,
     outside,
     places,
+    routes,
     services,
     storage,
     switches,
@@ -184,6 +185,16 @@ def give_addresses(draft: Draft) -> Draft:
     return replace(addressed, problems=draft.problems.and_those_of(report))
 
 
+def route(draft: Draft) -> Draft:
+    """Give hosts the routes of the file."""
+    report = draft.problems.report()
+    known = routes.Known(
+        draft.host_specs, draft.interfaces, draft.membership, draft.networks, draft.ipv4, draft.ipv6
+    )
+    given = routes.routes(known, report)
+    return replace(draft, problems=draft.problems.and_those_of(report), routes=given)
+
+
 def number_ports(draft: Draft) -> Draft:
     """Give hosts and links their port numbers: those of the running lab where they are free.
 
@@ -276,6 +287,7 @@ PHASES: tuple[Callable[[Draft], Draft], ...] = (
     join_networks,
     services.place,
     give_addresses,
+    route,
     number_ports,
     services.make_functions,
     services.make_chains,
@@ -359,6 +371,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 volumes=storage.mounts(draft.storage, name),
                 congestion_control=host.congestion_control or "",
                 dhcp=bool(host.dhcp),
+                routes=draft.routes.get(name, ()),
                 **draft.settings[name],
             )
             for name, host in in_order(draft.host_specs).items()

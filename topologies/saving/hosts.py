@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
-from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.model.hosts import (
     MODELS,
     ContainerHost,
@@ -14,6 +14,7 @@ from topologies.model.hosts import (
     NamespaceHost,
     OwnThings,
     Resources,
+    Route,
     VmHost,
 )
 from topologies.saving import quantities
@@ -35,6 +36,7 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu
         tree = _interface(entry, several_networks, usual_mtu)
     if entry.dhcp:
         tree["dhcp"] = True
+    tree |= _routes(route for interface in (entry, *further) for route in interface.routes)
     if entry.serves:
         tree["serves"] = [str(server) for server in entry.serves]
     if entry.kind != NAMESPACE:
@@ -49,6 +51,18 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu
     if entry.volumes:
         tree["volumes"] = {mount.volume: mount.path or None for mount in entry.volumes}
     return tree
+
+
+def _routes(some: Iterable[Route]) -> Tree:
+    gateways: list[str] = []
+    routes: dict[str, str] = {}
+    for route in some:
+        if route.to.prefixlen:
+            routes[str(route.to)] = str(route.via)
+        else:
+            gateways.append(str(route.via))
+    tree: Tree = {"gateway": gateways} if gateways else {}
+    return tree | ({"routes": routes} if routes else {})
 
 
 def _interfaces(some: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
@@ -131,6 +145,7 @@ def _limits(resources: Resources) -> Tree:
 
 WRITERS: dict[str, Callable[[Host], Tree]] = {
     NAMESPACE: _namespace,
+    ROUTER: _namespace,
     CONTAINER: _container,
     VM: _machine,
 }

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from topologies.model.choices import CONTAINER, NAMESPACE, VM
+from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.syntax import host_units
 from topologies.syntax.fields import (
     TEXT,
@@ -34,8 +34,19 @@ from topologies.syntax.fields import (
 from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
-    NAMESPACE: ("interfaces", "congestion-control", "cpus", "memory", "pids", "limits"),
-    CONTAINER: ("interfaces", "image", "command", "congestion-control", "cpus", "memory", "pids", "limits"),
+    NAMESPACE: ("interfaces", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
+    ROUTER: ("interfaces", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
+    CONTAINER: (
+        "interfaces",
+        "routes",
+        "image",
+        "command",
+        "congestion-control",
+        "cpus",
+        "memory",
+        "pids",
+        "limits",
+    ),
     VM: ("image", "accelerator", "vcpus", "memory", "nic"),
 }
 """Kind -> the keys that not all kinds have. A registry: see ``topologies.model.hosts``."""
@@ -154,6 +165,17 @@ class HostSpec(InterfaceSpec):
         None,
         description="namespace: Whether it asks for its IPv4 address by DHCP, and has none before. "
         "ipv4: dhcp is short for it.",
+    )
+    gateway: Annotated[list[Text | None] | None, Or(TEXT)] = Field(
+        None,
+        description="Its default route: the name of a router in one of its networks, or an address; or one "
+        "address of each family. That of its network when left out.",
+        examples=["r1", ["10.0.0.254", "fd00::fe"]],
+    )
+    routes: dict[str, Text | None] | None = Field(
+        None,
+        description="namespace, router, container: routes: a prefix, a network or default, and the router.",
+        examples=[{"10.9.0.0/16": "r1", "dmz": "10.0.0.253"}],
     )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
         None,

@@ -20,6 +20,8 @@ FORMS = {
     "files": "of a function a list, like [local.rules]; of a host a mapping, like {/etc/motd: hello}",
     "run": "a list of commands, like [iperf3 -s]",
     "interfaces": "a list like [s1, {switch: s2, network: b}], or a mapping like {lan: s1, wan: s2}",
+    "gateway": "a router or an address, like r1, or a list like [10.0.0.254, fd00::fe]",
+    "routes": "a mapping like {10.9.0.0/16: r1, default: 10.0.0.254}",
     "private": "a list of directories, like [/etc]",
     "environment": "a mapping like {EDITOR: vi}",
     "volumes": "a mapping like {data: /srv}",
@@ -102,7 +104,7 @@ def desugar_host(keys: dict[str, Node]) -> None:
     if address is not None and address.value == "dhcp" and "dhcp" not in keys:
         keys["dhcp"] = Node(keys.pop("ipv4").line, "true")
     _interfaces(keys.get("interfaces"))
-    _lists(keys, ("serves", "run", "private"))
+    _lists(keys, ("gateway", "serves", "run", "private"))
     _words(keys, "command")
     for entry in _items(keys.get("run")):
         if not isinstance(entry.value, dict):

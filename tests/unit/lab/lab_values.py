@@ -94,6 +94,8 @@ STATUS: Status = {
             "ipv4": "10.0.0.1/24",
             "ipv6": None,
             "up": True,
+            "of": "",
+            "routes": [],
             "commands": [],
         }
     ],

@@ -102,6 +102,8 @@ def host(name: str, detail: dict[str, str | int | float | bool]) -> HostState:
         "ipv4": None,
         "ipv6": None,
         "up": True,
+        "of": "",
+        "routes": [],
         "commands": [],
     }
 
