@@ -1,4 +1,4 @@
-"""Hosts that route in a running lab: reached across them, changed while they run, and held to their addresses."""
+"""Hosts that route in a running lab: reached across them, changed, and held to their addresses."""
 
 from __future__ import annotations
 
