@@ -80,11 +80,11 @@ class WirePlan:
     """A veth pair from ``near`` (of a host or function; of a link: its first end) to the switch port ``far``.
 
     ``addresses``, ``gateways`` (default routes) and ``routes`` are those of the near end, ``mtu`` that of the
-    near end, in bytes; a ``thick`` wire has it at both ends, and another wire at the far end if it is more than
-    Ethernet's usual one.  ``shaping`` is from the near end to the far one, and back.  ``whole``: the near end
-    sends packets without offloads (TSO, GSO, checksums).  ``largest``: bytes of the largest packet that it
-    sends without segmentation.
-    ``table``: what its addresses send is routed by a table of its own, with this number; 0: by the main one.
+    near end, in bytes; a ``thick`` wire has it at both ends, and another wire at the far end if it is more
+    than Ethernet's usual one.  ``shaping`` is from the near end to the far one, and back.  ``whole``: the
+    near end sends packets without offloads (TSO, GSO, checksums).  ``largest``: bytes of the largest packet
+    that it sends without segmentation.  ``table``: what its addresses send is routed by a table of its own,
+    with this number; 0: by the main one.
     ``congestion``: TCP's congestion control at the near end; empty: the usual one.
     """
 
