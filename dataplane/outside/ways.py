@@ -27,6 +27,10 @@ Start = Callable[[Door, GatewayPlan, int, Path], Stack]
 SHORT = 2.0
 """A stack that lived for fewer seconds than this is started again later each time."""
 LONGEST_WAIT = 30.0
+LOST = (
+    "the lab's process in the machine's network (sdnlab-door) has ended: ways out that end are not started "
+    "again, and none can change; start the lab again"
+)
 
 
 def lacks(topology: Topology) -> list[Lack]:
@@ -175,7 +179,8 @@ class WaysOut:
 
     def troubles(self) -> list[str]:
         """Texts about present problems."""
-        return [way.trouble for way in self.states() if way.trouble]
+        lost = [LOST] if self._door.lost and self._ways else []
+        return lost + [way.trouble for way in self.states() if way.trouble]
 
 
 def _restart(old: GatewayPlan, new: GatewayPlan) -> bool:

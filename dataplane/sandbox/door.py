@@ -52,6 +52,8 @@ class Door:
         self._answers: queue.SimpleQueue[Mapping[str, Any] | None] = queue.SimpleQueue()
         self._ended: Ended = lambda pid, status: None
         self._listening = False
+        self.lost = False
+        """The other end has ended: nothing can be started, and nobody tells what ends."""
 
     def watch(self, ended: Ended) -> None:
         """Call ``ended``, in a thread of its own each time, when a program ends."""
@@ -93,6 +95,7 @@ class Door:
             except OSError:
                 data = b""
             if not data:
+                self.lost = True
                 self._answers.put(None)
                 return
             said = json.loads(data)

@@ -62,6 +62,7 @@ def test_the_machines_loopback_is_never_behind_a_gateway() -> None:
 class FakeDoor:
     def __init__(self) -> None:
         self.taken: set[int] = set()
+        self.lost = False
         self.ended: Any = None
 
     def watch(self, ended: Any) -> None:
@@ -174,3 +175,14 @@ def test_a_stack_that_ends_is_started_again_with_what_it_published(
     assert [(way.gateway.network, way.restarts) for way in ways.states()] == [("db", 0), ("lan", 1)]
     door.ended(4711, 0)  # another program
     assert len(stacks.started) == 3 and ways.troubles() == []
+
+
+def test_who_can_start_nothing_says_so(
+    fakes: tuple[WaysOut, FakeDoor, list[str], type[FakeStack]],
+) -> None:
+    ways, door, _, _ = fakes
+    door.lost = True
+    assert ways.troubles() == []  # nothing is needed of it
+    ways.become(plans())
+    (trouble,) = ways.troubles()
+    assert "sdnlab-door" in trouble and "start the lab again" in trouble
