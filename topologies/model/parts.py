@@ -66,6 +66,8 @@ def parts_now(topology: Topology, links_down: Collection[str], hosts_off: Collec
 
 def _routed_together(topology: Topology, apart: Sequence[Part]) -> bool:
     """Whether hosts that forward join all parts."""
+    if not any(host.kind == ROUTER for host in topology.nodes):
+        return False
     groups = [set(part.hosts) for part in apart if part.hosts]
     for host in topology.nodes:
         if host.kind == ROUTER:

@@ -42,6 +42,19 @@ def test_many_and_long_names_are_cut_short() -> None:
     assert "1000 parts" in remark and len(remark) < 400
 
 
+def test_a_host_that_routes_joins_parts() -> None:
+    text = """\
+networks: {a: {subnet4: 10.1.0.0/24}, b: {subnet4: 10.2.0.0/24}}
+switches: [s1, s2]
+hosts:
+  h1: {switch: s1, network: a}
+  h2: {switch: s2, network: b}
+  r: {kind: router, interfaces: [{switch: s1, network: a}, {switch: s2, network: b}]}
+"""
+    assert not topologies.remarks(topologies.loads(text.encode(), "routed.yaml"))
+    assert topologies.remarks(topologies.loads(text.replace("router", "namespace").encode(), "apart.yaml"))
+
+
 def test_hosts_of_different_parts_are_expected_not_to_reach_each_other() -> None:
     topology = topologies.loads(APART, "apart.yaml")
     hosts = {host.name: host for host in topology.hosts}
