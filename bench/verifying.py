@@ -28,7 +28,7 @@ from controller.flow.tables import Table
 from controller.verify.verify import Verification
 topology = topologies.load(sys.argv[1])
 begin = time.process_time()
-compiler = Recompiler(topology)
+compiler = Recompiler(topology, same_tags=True)
 run = Verification(topology, compiler.tables, None, compiler)
 proven = run.everything().proven
 whole = time.process_time() - begin

@@ -3,8 +3,8 @@
 Only table FORWARD, its groups and the trees of broadcasts depend on links. A route depends on distances and
 links at most two hops away (see ``controller.compiler.paths``), so a cut can change routes only within two
 hops of the cut link, and of switches that are farther from the destination than before. A tree changes only
-when one of its own links is cut. The result equals that of ``controller.compiler.compile.compile_topology``,
-and shares with the whole lab all that is equal.
+when one of its own links is cut. The result equals that of ``controller.compiler.compile.compile_topology``
+(but for ``same_tags``), and shares with the whole lab all that is equal.
 """
 
 from __future__ import annotations
@@ -34,10 +34,16 @@ class _Lead(NamedTuple):
 
 
 class Recompiler:
-    """Compiles one lab with any of its links cut. ``tables``: of the whole lab."""
+    """Compiles one lab with any of its links cut. ``tables``: of the whole lab.
 
-    def __init__(self, topology: Topology) -> None:
+    ``same_tags``: a tree of broadcasts that changes keeps its tag on links. A network's tags are those of no
+    other one, so all frames go as with the tag that the tree gets, and switches where the tree stays have the
+    same tables. For tables that are looked at, and not for switches that change one after the other.
+    """
+
+    def __init__(self, topology: Topology, same_tags: bool = False) -> None:
         self._topology = topology
+        self._same_tags = same_tags
         lab = LabView.of(topology)
         self.tables = {
             switch.name: tables_of(lab, index, switch) for index, switch in enumerate(topology.switches)
@@ -118,17 +124,21 @@ class Recompiler:
             if link.name in down_links
         }
         if any(port in tree.ports.get(at, ()) for tree in self._trees.values() for at, port in ends):
-            return self._broadcasts.trees(graph)
+            trees = self._broadcasts.trees(graph)
+            if not self._same_tags:
+                return trees
+            return {number: tree._replace(tag=self._trees[number].tag) for number, tree in trees.items()}
         return self._trees
 
     def _moved(self, trees: Mapping[int, Tree]) -> frozenset[int]:
-        """The switches that are in a tree that has changed."""
+        """The switches whose part of a tree has changed: its links there, or its tag."""
         return frozenset(
             switch
             for number, tree in trees.items()
             for before in (self._trees[number],)
             if tree != before
             for switch in (*tree.ports, *before.ports)
+            if tree.tag != before.tag or tree.ports.get(switch) != before.ports.get(switch)
         )
 
     def _number(self, switch: str) -> int:

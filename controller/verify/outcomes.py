@@ -8,6 +8,7 @@ to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
+from itertools import pairwise
 from typing import NamedTuple
 
 from controller.flow.tables import CONTROLLER
@@ -172,7 +173,9 @@ class Fabric:
         outcomes = [Outcome(added, ends=ends)]
         for send in branch.sends:
             outcomes = [after for outcome in outcomes for after in self._sent(state, send, outcome)]
-        return outcomes
+        if len(branch.sends) == 1:
+            return outcomes
+        return [outcome._replace(delivered=_in_order(outcome.delivered)) for outcome in outcomes]
 
     def _sent(self, state: State, send: Send, before: Outcome) -> list[Outcome]:
         """The outcomes after one more frame was sent."""
@@ -184,7 +187,7 @@ class Fabric:
                 return [before]
         if send.state is None:
             arrived = Delivered(send.port, _written(state.packets.frame, send.frame))
-            return [before._replace(delivered=tuple(sorted((*before.delivered, arrived), key=_where)))]
+            return [before._replace(delivered=(*before.delivered, arrived))]
         outcomes = []
         for beyond in self._of(send.state):
             known = before.known
@@ -194,14 +197,7 @@ class Fabric:
                 if merged is None:
                     continue
                 known = {**known, **merged}
-            delivered = tuple(
-                [
-                    Delivered(one.at, _after(state.packets.frame, send, one.written))
-                    for one in beyond.delivered
-                ]
-            )
-            if before.delivered:
-                delivered = tuple(sorted((*before.delivered, *delivered), key=_where))
+            delivered = before.delivered + _from_here(state.packets.frame, send, beyond.delivered)
             outcomes.append(
                 Outcome(
                     known,
@@ -213,6 +209,28 @@ class Fabric:
                 )
             )
         return outcomes
+
+
+def _from_here(start: Frame, send: Send, beyond: Iterable[Delivered]) -> tuple[Delivered, ...]:
+    """What is delivered further on, with all that was written since this state. A broadcast is delivered to
+    many in one way."""
+    written: dict[Written, Written] = {}
+    for one in beyond:
+        if one.written not in written:
+            written[one.written] = _after(start, send, one.written)
+    return tuple([Delivered(one.at, written[one.written]) for one in beyond])
+
+
+def _in_order(delivered: tuple[Delivered, ...]) -> tuple[Delivered, ...]:
+    """By port, and where a port gets several, by what was written of each."""
+    ordered = sorted(delivered, key=_port)
+    if any(one.at == other.at for one, other in pairwise(ordered)):
+        ordered.sort(key=_where)
+    return tuple(ordered)
+
+
+def _port(delivered: Delivered) -> tuple[str, int]:
+    return delivered.at.switch, delivered.at.number
 
 
 def _where(delivered: Delivered) -> tuple[str, int, str]:

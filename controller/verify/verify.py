@@ -74,7 +74,7 @@ def verify(
     KeyboardInterrupt while links are cut ends it: the report says how far it got.
     """
     if compile is None and cuts:
-        compile = Recompiler(topology)
+        compile = Recompiler(topology, same_tags=True)
         tables = tables or compile.tables
     run = Verification(topology, tables, progress, compile, shared)
     run.everything()
