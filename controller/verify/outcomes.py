@@ -8,7 +8,6 @@ to it.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping
-from itertools import pairwise
 from typing import NamedTuple
 
 from controller.flow.tables import CONTROLLER
@@ -211,22 +210,22 @@ class Fabric:
         return outcomes
 
 
-def _from_here(start: Frame, send: Send, beyond: Iterable[Delivered]) -> tuple[Delivered, ...]:
+def _from_here(start: Frame, send: Send, beyond: tuple[Delivered, ...]) -> tuple[Delivered, ...]:
     """What is delivered further on, with all that was written since this state. A broadcast is delivered to
     many in one way."""
     written: dict[Written, Written] = {}
     for one in beyond:
         if one.written not in written:
             written[one.written] = _after(start, send, one.written)
+    if all(before == after for before, after in written.items()):
+        return beyond
     return tuple([Delivered(one.at, written[one.written]) for one in beyond])
 
 
 def _in_order(delivered: tuple[Delivered, ...]) -> tuple[Delivered, ...]:
     """By port, and where a port gets several, by what was written of each."""
-    ordered = sorted(delivered, key=_port)
-    if any(one.at == other.at for one, other in pairwise(ordered)):
-        ordered.sort(key=_where)
-    return tuple(ordered)
+    several = len({_port(one) for one in delivered}) < len(delivered)
+    return tuple(sorted(delivered, key=_where if several else _port))
 
 
 def _port(delivered: Delivered) -> tuple[str, int]:
