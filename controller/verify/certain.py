@@ -55,6 +55,9 @@ class Certain:
 
     def arrival(self, state: State, number: int) -> tuple[Outcome, ...]:
         """The outcome of a state whose frames certainly arrive."""
+        reads = self.shapes.space.reads.of(self.to.macs[number])
+        if reads is not None and "eth_src" not in reads:  # no link on which it could be marked
+            return (Outcome({}, (Delivered(self.to.ports[number], ()),)),)
         source = patched(state.packets, "eth_src", 0, GROUP_BIT)
         written = (("eth_src", source),) if state.packets.frame.get("eth_src") != source else ()
         return (Outcome({}, (Delivered(self.to.ports[number], written),)),)

@@ -30,11 +30,11 @@ for program, name in (("ovs-vswitchd", "Open vSwitch"), ("tcpdump", "tcpdump")):
 def running(file: Path) -> Iterator[CommandLine]:
     """A lab of the file, with an owner of its own, for as long as the context lasts."""
     line = of_an_owner_of_its_own()
-    started = line("up", str(file), "-d", code=None)
-    if started.returncode == 3:
-        pytest.skip(started.stderr.strip())
-    assert started.returncode == 0, started.stdout + started.stderr
     try:
+        started = line("up", str(file), "-d", code=None)
+        if started.returncode == 3:
+            pytest.skip(started.stderr.strip())
+        assert started.returncode == 0, started.stdout + started.stderr  # the lab may be up all the same
         yield line
     finally:
         line("down", "--all", code=None)

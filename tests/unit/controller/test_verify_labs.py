@@ -34,6 +34,17 @@ def test_what_ships_is_proven(name: str) -> None:
     assert report.proven, [finding.what for finding in report.findings if not finding.warning][:3]
 
 
+def test_a_router_between_two_networks_of_one_switch_is_right() -> None:
+    """No link is there, on which frames would be marked in their source address."""
+    lab = b"""
+networks: {a: {subnet4: 10.1.0.0/24}, b: {subnet4: 10.2.0.0/24}}
+switches: [s1]
+routers: {r: [a, b]}
+hosts: {h1: {switch: s1, network: a}, h2: {switch: s1, network: b}}
+"""
+    assert verify(topologies.loads(lab, "lab.yaml"), cuts=0).proven
+
+
 def test_rules_that_decide_nothing_are_told_with_the_rules_that_hide_them() -> None:
     topology = topologies.loads(RULED, "lab.yaml")
     report = verify(topology, cuts=0)
