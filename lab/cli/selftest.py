@@ -35,9 +35,9 @@ COMPUTING = ("golden", "conformance", "properties")
 WAITING = ("processes", "switch", "nfv", "system")
 """Tiers that wait a good part of their time, for processes and for packets."""
 
-SPREAD = {"unit": 1, "conformance": 1, "properties": 1, "processes": 1, "switch": 2, "nfv": 2, "system": 2}
-"""Tiers that run in several processes -> how many of them per core: tests of switches, of functions and of
-labs wait half of their time and longer.
+SPREAD = {"unit": 2, "conformance": 1, "properties": 1, "processes": 1, "switch": 2, "nfv": 2, "system": 2}
+"""Tiers that run in several processes -> how many of them per core: tests of the prober and of checks, of
+switches, of functions and of labs wait half of their time and longer.
 
 Labs, switches and functions have namespaces and folders of their own, so those of two processes don't
 conflict. A process takes neighbouring tests, because these share running labs.

@@ -18,6 +18,8 @@ PERIOD = 1.0
 """Seconds between two checks."""
 SILENT = 5.0
 """Seconds without an answer after which a process that is not stopped counts as hung: it may be busy."""
+STARTING = 30.0
+"""The same for a process that has never answered: it listens before it has loaded its libraries."""
 
 
 class Target(NamedTuple):
@@ -32,10 +34,10 @@ class Target(NamedTuple):
     question: bytes = b""
 
 
-def silent(targets: Mapping[K, Target], within: float) -> set[K]:
-    """The targets that do not answer within so many seconds. A target that does not listen is left out."""
+def answers(targets: Mapping[K, Target], within: float) -> dict[K, bool]:
+    """Which targets answer within so many seconds. A target that does not listen is left out."""
     waiting: dict[int, tuple[K, socket.socket]] = {}
-    mute: set[K] = set()
+    told: dict[K, bool] = {}
     poll = select.poll()
     try:
         for key, target in targets.items():
@@ -47,7 +49,7 @@ def silent(targets: Mapping[K, Target], within: float) -> set[K]:
                 stream.connect(str(target.path))
                 stream.sendall(target.question)
             except BlockingIOError:  # its queue is full
-                mute.add(key)
+                told[key] = False
                 stream.close()
             except OSError:
                 stream.close()
@@ -58,8 +60,10 @@ def silent(targets: Mapping[K, Target], within: float) -> set[K]:
         while waiting and (left := deadline - time.monotonic()) > 0:
             for fd, _ in poll.poll(left * 1000):
                 poll.unregister(fd)
-                waiting.pop(fd)[1].close()
-        return mute | {key for key, _ in waiting.values()}
+                key, stream = waiting.pop(fd)
+                stream.close()
+                told[key] = True
+        return told | {key: False for key, _ in waiting.values()}
     finally:
         for _, stream in waiting.values():
             stream.close()
@@ -78,6 +82,7 @@ class Pulse(Generic[K]):
         self._targets, self._said = targets, said
         self._since: dict[tuple[K, int], float] = {}
         self._told: set[tuple[K, int]] = set()
+        self._answered: set[tuple[K, int]] = set()
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="pulse", daemon=True).start()
@@ -92,10 +97,11 @@ class Pulse(Generic[K]):
         """Check all of them once."""
         targets = dict(self._targets())
         now = time.monotonic()
-        quiet = silent(targets, within)
-        before, self._since = self._since, {}
-        self._since = {(key, targets[key].pid): before.get((key, targets[key].pid), now) for key in quiet}
+        told = {(key, targets[key].pid): answered for key, answered in answers(targets, within).items()}
+        self._since = {key: self._since.get(key, now) for key, answered in told.items() if not answered}
         running = {(key, target.pid): target for key, target in targets.items()}
+        self._answered |= {key for key, answered in told.items() if answered}
+        self._answered &= running.keys()
         for (key, pid), target in running.items():
             why = self._why(key, target, time.monotonic())
             if bool(why) != ((key, pid) in self._told):
@@ -107,8 +113,9 @@ class Pulse(Generic[K]):
     def _why(self, key: K, target: Target, now: float) -> str:
         if is_stopped(target.pid):
             return f"is stopped: go on with kill -CONT {target.pid}, or end it with kill -9 {target.pid}"
-        since = self._since.get((key, target.pid))
-        if since is not None and now - since > SILENT:
+        process = (key, target.pid)
+        since = self._since.get(process)
+        if since is not None and now - since > (SILENT if process in self._answered else STARTING):
             return f"has not answered for {now - since:.0f} s: end it with kill -9 {target.pid}"
         return ""
 

@@ -106,7 +106,7 @@ class Lab:
         return {
             event["data"]["alert"]["signature"]
             for event in events
-            if event["event"] == "alert" and event["function"] == function
+            if event["event"] == "alert" and event["data"]["function"] == function
         }
 
     def await_alert(self, function: str) -> set[str]:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,7 +22,7 @@ from lab.supervisor import pulse
 from lab.supervisor import watch as supervisor_watch
 from lab.supervisor.health import Lasting
 from lab.supervisor.northbound import NoAnswer, ask
-from lab.supervisor.pulse import Pulse, Target, silent
+from lab.supervisor.pulse import Pulse, Target, answers
 from lab.supervisor.settle import Settling
 from lab.supervisor.watch import DaemonWatch
 from tests.unit.lab.lab_values import lab_of
@@ -92,12 +93,41 @@ def deaf(tmp_path: Path) -> Iterator[Path]:
 def test_who_does_not_answer_for_long_hangs(deaf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     here = os.getpid()
     targets = {"deaf": Target(here, deaf, b"?"), "gone": Target(here, deaf.with_name("no"), b"?")}
-    assert silent(targets, 0.01) == {"deaf"}
+    assert answers(targets, 0.01) == {"deaf": False}
     watched = Pulse(lambda: targets, lambda *_: None)
     watched.look(0.01)
     assert watched.hung() == {}  # it may be busy
     monkeypatch.setattr(pulse, "SILENT", 0.0)
+    assert watched.hung() == {}  # it has never answered: it may still be loading its libraries
+    monkeypatch.setattr(pulse, "STARTING", 0.0)
     assert "has not answered for" in watched.hung()["deaf"]
+
+
+def test_who_has_answered_once_is_given_less_time(deaf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "SILENT", 0.0)
+    monkeypatch.setattr(pulse, "STARTING", 3600.0)
+    path = deaf.with_name("speaks")
+    targets = {"x": Target(os.getpid(), path, b"?")}
+    watched = Pulse(lambda: targets, lambda *_: None)
+    watched.look(0.01)  # nobody listens yet: that is no answer
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen(8)
+        watched.look(0.01)
+        assert watched.hung() == {}
+
+        def speak() -> None:
+            for _ in range(2):  # the first has given up
+                stream, _ = listener.accept()
+                with stream, suppress(BrokenPipeError):
+                    stream.sendall(b"!")
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        watched.look(5.0)
+        speaker.join()
+        watched.look(0.01)
+        assert "has not answered for" in watched.hung()["x"]
 
 
 def test_the_controllers_answer_is_not_waited_for_when_it_hangs(deaf: Path) -> None:
