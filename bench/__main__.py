@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import figures
+from bench import figures, ours
 
 MEASUREMENTS = {
     "starting": "start and stop, against mn and the bare kernel",
@@ -32,6 +32,7 @@ MEASUREMENTS = {
     "broadcasts": "frames on each wire for one broadcast in campus",
     "outage": "pings lost when the active path dies",
     "overlay": "TCP, packets and round trip across VXLAN, against Linux's own bridge and vxlan device",
+    "datapaths": "chains and VXLAN on the kernel's datapath, the userspace one, and Linux bridges",
     "domains": "what more domains cost; 50 domains with 100 networks",
     "ids": "intrusion detection with 10,000 rules, against scapy, dpkt and hyperscan alone",
     "packet_tests": "1,000 packets of a test, against scapy's own functions",
@@ -47,15 +48,19 @@ MEASUREMENTS = {
     "chain_changes": "packets lost while chains and functions change or die",
 }
 
+BY_NAME = ("datapaths",)
+"""Those that run only when they are named: they need Open vSwitch's kernel module."""
+
 
 def machine() -> str:
     """What the figures were measured on, in a line."""
     ovs = subprocess.run(["ovs-vswitchd", "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    datapath = ours.Setting.datapath
     loads = " ".join(f"{load:.1f}" for load in os.getloadavg())
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release().split('-')[0]}, "
-        f"Python {platform.python_version()}, Open vSwitch {ovs.split()[-1]} (userspace datapath unless said "
-        f"otherwise), load at the start {loads}"
+        f"Python {platform.python_version()}, Open vSwitch {ovs.split()[-1]} ({datapath} datapath "
+        f"unless said otherwise), load at the start {loads}"
     )
 
 
@@ -73,7 +78,14 @@ def main() -> int:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="also write all samples to this file, as JSON"
     )
+    parser.add_argument(
+        "--datapath",
+        choices=("userspace", "kernel"),
+        default="userspace",
+        help="Open vSwitch's datapath of our labs, and of mn in starting (default: userspace)",
+    )
     options = parser.parse_args()
+    ours.Setting.datapath = options.datapath
     unknown = [name for name in options.names if name not in MEASUREMENTS]
     if unknown:
         parser.error(f"no measurement named {unknown[0]}; there are {', '.join(MEASUREMENTS)}")
@@ -84,7 +96,7 @@ def main() -> int:
     print(about + "\n", flush=True)
     measured: list[figures.Figure] = []
     failed = False
-    for name in options.names or MEASUREMENTS:
+    for name in options.names or [name for name in MEASUREMENTS if name not in BY_NAME]:
         try:
             results = importlib.import_module(f"bench.{name}").measure(options.runs)
         except Exception as error:

@@ -17,6 +17,12 @@ SDNLAB = str(ROOT / "sdnlab")
 NAME = "bench"
 
 
+class Setting:
+    """What all labs of a run have. ``datapath``: userspace or kernel."""
+
+    datapath = "userspace"
+
+
 class Failed(Exception):
     """A command of ours did not do what the measurement needs."""
 
@@ -90,13 +96,20 @@ def _fraction(output: str) -> float:
 
 
 @contextmanager
-def up(file: Path, check: bool | str = True, timeout: float = 300, partial: bool = False) -> Iterator[Up]:
+def up(
+    file: Path,
+    check: bool | str = True,
+    timeout: float = 300,
+    partial: bool = False,
+    datapath: str | None = None,
+) -> Iterator[Up]:
     """A running lab of ``file``; stopped at the end, if it still runs.
 
     ``check``: all pairs are proven, or as ``up --check`` has it; Failed when some aren't, unless ``partial``.
+    ``datapath``: another one than the run's.
     """
     how = {True: "proof", False: "none"}.get(check, check)  # type: ignore[call-overload]
-    options = ["--check", how]
+    options = ["--check", how, "--datapath", datapath or Setting.datapath]
     try:
         seconds, output = sdnlab(["up", str(file), "-d", "--name", NAME, *options], timeout, (0, 1))
         lab = Up(seconds, _fraction(output) if check else 0.0)

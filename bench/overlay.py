@@ -81,5 +81,4 @@ def measure(runs: int) -> list[Figure]:
         figures.append(figure)
     idle = ", ".join(f"{SETTINGS[k]}: {samples[k][0]['idle'] / 200:.2f}" for k in SETTINGS if k != "linux")
     figures[0].notes.append(f"processors used by two idle domains: {idle}")
-    figures[0].notes.append("Open vSwitch's kernel datapath is not measured: no lab runs on it")
     return figures

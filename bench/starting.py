@@ -16,7 +16,8 @@ SHAPES = (shapes.single(200), shapes.linear(50), shapes.tree(3, 4))
 
 def mn(shape: shapes.Shape) -> tuple[float, float]:
     """Seconds until Debian's ``mn`` has started the shape, and until it has stopped it again."""
-    command = ["mn", "--switch", "ovs,datapath=user", "--topo", shape.mn, "--controller", "none"]
+    switch = "ovs,datapath=user" if ours.Setting.datapath == "userspace" else "ovs"
+    command = ["mn", "--switch", switch, "--topo", shape.mn, "--controller", "none"]
     seen = sealed.run([*command, "--test", "none"], timeout=180)
     if seen.code:
         raise ours.Failed(f"mn: exit {seen.code}: {seen.text[-500:]}")

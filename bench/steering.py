@@ -49,12 +49,12 @@ def between(lab: ours.Up, a: str, b: str, address: str) -> dict[str, float]:
     return quantities
 
 
-def once(count: int, kind: str) -> dict[str, float]:
-    """Our lab with ``count`` functions."""
+def once(count: int, kind: str, datapath: str | None = None) -> dict[str, float]:
+    """Our lab with ``count`` functions, on another datapath than the run's if one is given."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "steering.yaml"
         file.write_text(service_labs.inline(count, kind))
-        with ours.up(file) as lab:
+        with ours.up(file, datapath=datapath) as lab:
             return between(lab, "a", "b", "10.0.0.2")
 
 

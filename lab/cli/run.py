@@ -352,6 +352,10 @@ def test(
         Path | None,
         typer.Option(metavar="SOCKET", help="Have a shell of root in the machine, at this Unix socket."),
     ] = None,
+    bench: Annotated[
+        bool,
+        typer.Option(help="Measure labs on the kernel's datapath in the machine, instead of testing them."),
+    ] = False,
 ) -> None:
     """Run sdnlab's own tests: linters, types, import contracts, and every tier that this machine allows.
 
@@ -364,9 +368,9 @@ def test(
     if in_vm:
         if tiers or junit:
             raise usage("--in-vm runs its own tests", "leave the tiers and --junit out")
-        raise typer.Exit(run_in_machine((release or Release.bookworm).value, shell))
-    if release or shell:
-        raise usage("--release and --shell belong to --in-vm", "sdnlab test --in-vm --release trixie")
+        raise typer.Exit(run_in_machine((release or Release.bookworm).value, shell, bench))
+    if release or shell or bench:
+        raise usage("--release, --shell, --bench belong to --in-vm", "sdnlab test --in-vm --release trixie")
     raise typer.Exit(run(tiers or [], junit))
 
 

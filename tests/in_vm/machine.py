@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from dataplane.hosts.vm.accelerator import Choice
 from dataplane.hosts.vm.command_line import PROCESSORS, PROGRAM
 from linux import syscalls
 from tests.in_vm.disk import Disk
@@ -25,6 +24,19 @@ _MARK = re.compile(r"@(up|begin|end|exit) (.*)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 Say = Callable[[str], None]
+
+
+class Order(NamedTuple):
+    """What is wanted of the machine.
+
+    ``log``: gets the kernel's console. ``shell``: the path of a Unix socket for a shell of root; None: there
+    is none. ``bench``: it measures instead of testing.
+    """
+
+    accelerator: str
+    log: Path
+    shell: Path | None = None
+    bench: bool = False
 
 
 class Step(NamedTuple):
@@ -49,14 +61,17 @@ class Result(NamedTuple):
         return self.ended and bool(self.steps) and all(step.code == 0 for step in self.steps)
 
 
-def command_line(disk: Disk, checkout: Path, log: Path, accelerator: str, shell: Path | None) -> list[str]:
-    """QEMU's program and arguments. ``log``: gets the kernel's console. ``shell``: the path of a Unix socket
-    for a shell of root; None: there is none."""
+def command_line(disk: Disk, checkout: Path, order: Order) -> list[str]:
+    """QEMU's program and arguments."""
+    accelerator, shell = order.accelerator, order.shell
     console = ["-device", "virtio-serial-pci", "-chardev", "stdio,id=tests,signal=off"]
     console += ["-device", "virtconsole,chardev=tests"]
     if shell is not None:
         console += ["-chardev", f"socket,id=shell,path={shell},server=on,wait=off"]
         console += ["-device", "virtconsole,chardev=shell"]
+    words = "root=/dev/vda rw console=ttyS0 mitigations=off net.ifnames=0 systemd.show_status=0"
+    if order.bench:
+        words += " systemd.setenv=SDNLAB_IN_VM_BENCH=1"
     return [
         PROGRAM,
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),
@@ -64,10 +79,10 @@ def command_line(disk: Disk, checkout: Path, log: Path, accelerator: str, shell:
         *("-accel", "tcg,thread=multi" if accelerator == "tcg" else accelerator),
         *("-smp", str(PROCESSORS_OF_IT), "-m", str(MEMORY)),
         *("-kernel", str(disk.kernel), "-initrd", str(disk.initrd)),
-        *("-append", "root=/dev/vda rw console=ttyS0 mitigations=off net.ifnames=0 systemd.show_status=0"),
+        *("-append", words),
         *("-drive", f"file={disk.disk},if=virtio,format=qcow2,snapshot=on,cache=unsafe"),
         *("-drive", f"file={checkout},if=virtio,format=raw,readonly=on"),
-        *("-chardev", f"file,id=kernel,path={log}", "-serial", "chardev:kernel"),
+        *("-chardev", f"file,id=kernel,path={order.log}", "-serial", "chardev:kernel"),
         *("-device", "virtio-rng-pci"),
         *console,
     ]
@@ -101,12 +116,10 @@ def heard(lines: Iterable[str], say: Say, clock: Callable[[], float]) -> Result:
     return Result(booted, tuple(steps), False)
 
 
-def run(
-    disk: Disk, checkout: Path, choice: Choice, seconds: float, say: Say, log: Path, shell: Path | None
-) -> Result:
+def run(disk: Disk, checkout: Path, order: Order, seconds: float, say: Say) -> Result:
     """Boot the machine, and let it do what comes with the ``checkout``. It is ended after so many seconds."""
     # QEMU keeps what the machine writes in a file of $TMPDIR that has no name.
-    argv = command_line(disk, checkout, log, choice.accelerator, shell)
+    argv = command_line(disk, checkout, order)
     process = subprocess.Popen(
         argv,
         stdin=subprocess.DEVNULL,
