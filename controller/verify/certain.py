@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from controller.flow.tables import Flow, SwitchTables
-from controller.verify.destinations import TABLES, Change, Destinations, Held, Key, Names, bits, within
+from controller.verify.destinations import TABLES, Change, Destinations, Held, bits, within
 from controller.verify.lab import Lab
-from controller.verify.outcomes import Delivered, Outcome
+from controller.verify.names import Key, Names
+from controller.verify.outcomes import Outcome
 from controller.verify.packets import whole
 from controller.verify.shapes import Behaviour, Shapes
 from controller.verify.states import Space, State
@@ -55,12 +56,12 @@ class Certain:
 
     def arrival(self, state: State, number: int) -> tuple[Outcome, ...]:
         """The outcome of a state whose frames certainly arrive."""
-        reads = self.shapes.space.reads.of(self.to.macs[number])
+        reads, outlets = self.shapes.space.reads.of(self.to.macs[number]), self.shapes.space.outlets
         if reads is not None and "eth_src" not in reads:  # no link on which it could be marked
-            return (Outcome({}, (Delivered(self.to.ports[number], ()),)),)
+            return (Outcome({}, outlets.one(self.to.ports[number], ())),)
         source = patched(state.packets, "eth_src", 0, GROUP_BIT)
         written = (("eth_src", source),) if state.packets.frame.get("eth_src") != source else ()
-        return (Outcome({}, (Delivered(self.to.ports[number], written),)),)
+        return (Outcome({}, outlets.one(self.to.ports[number], written)),)
 
     def opened(self, state: State) -> dict[int, int]:
         """The shapes of packets in table FORWARD to any address, and for which destinations they are."""
@@ -165,7 +166,8 @@ class Certain:
             number = (mask & -mask).bit_length() - 1
             if not within(change.flows.get(number, ()), change.groups, self.to.reads[number]):
                 return False
-        return True
+        reads = self.shapes.space.reads
+        return all(reads.covers_flow(flow, change.groups) for flow in change.beside)
 
     def matched(self) -> dict[str, set[int]]:
         """Switch -> cookies of the flows that some frame of some shape matches."""

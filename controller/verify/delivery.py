@@ -8,8 +8,9 @@ from itertools import pairwise, product
 from typing import NamedTuple
 
 from controller.flow.port_ranges import masked
+from controller.verify.arrivals import Delivered
 from controller.verify.lab import Lab, Reached, exactly, packets, packets_of
-from controller.verify.outcomes import Delivered, End, Fabric, Outcome
+from controller.verify.outcomes import End, Fabric, Outcome
 from controller.verify.packets import Frame, Packets, Store, whole
 from controller.verify.report import CHAINS, DELIVERY, REFUSAL, Finding
 from controller.verify.safety import witness

@@ -182,5 +182,5 @@ class Same(dict[str, SwitchIndex]):
     def __missing__(self, name: str) -> SwitchIndex:
         old = self._before.get(name)
         table = self._tables[name]
-        index = self[name] = old if old is not None and old.tables is table else SwitchIndex(table)
+        index = self[name] = old if old is not None and old.tables is table else SwitchIndex(table, old)
         return index

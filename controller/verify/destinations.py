@@ -9,9 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from controller.flow.tables import Action, Clone, Flow, Group, Move, SwitchTables, Table, ToGroup
+from controller.flow.tables import (
+    Action,
+    Clone,
+    DecapNsh,
+    EncapNsh,
+    Flow,
+    Group,
+    Move,
+    SetField,
+    SwitchTables,
+    Table,
+)
 from controller.verify.lab import Lab
 from controller.verify.lookup import tests_of
+from controller.verify.names import Key, Names, groups_of
 from controller.verify.packets import whole
 from controller.verify.reads import PlainReads, Reads
 from topologies.model.topology import Port
@@ -20,18 +32,6 @@ from wire.mac import mac_number
 TABLES = (Table.CLASSIFY, Table.FORWARD)
 """Those that plain frames between switches pass."""
 _ADDRESS = "eth_dst"
-
-
-class Key(NamedTuple):
-    """How a switch treats a destination. ``common``: the number of the switch's other flows. ``masked``: what
-    these would say of its address. ``kind``: which fields of its frames matter elsewhere. ``flows``: those
-    for it alone, without its address, with their groups' buckets."""
-
-    switch: str
-    common: int
-    masked: tuple[bool, ...]
-    kind: int
-    flows: tuple[object, ...]
 
 
 class Destinations:
@@ -61,28 +61,47 @@ class Destinations:
         self.by_kind: dict[int, int] = {}
         for number, kind in enumerate(self.kinds):
             self.by_kind[kind] = self.by_kind.get(kind, 0) | 1 << number
+        self._missed: dict[tuple[int, int], bool] = {}
         self.home: dict[tuple[str, int], int] = {}
         for number, port in enumerate(self.ports):
             self.home[port.switch, port.number] = 1 << number
 
+    def is_missed(self, flow: Flow) -> bool:
+        """Whether a flow is for addresses only that are none of these, such as those of groups."""
+        for name, value, mask in tests_of(flow):
+            if name == _ADDRESS:
+                missed = self._missed.get((value, mask))
+                if missed is None:
+                    missed = self._missed[value, mask] = all(mac & mask != value for mac in self.macs)
+                if missed:
+                    return True
+        return False
+
 
 class Held:
-    """One switch's tables, by destination. ``parts``: key -> the destinations of that key."""
+    """One switch's tables, by destination. ``parts``: key -> the destinations of that key. ``beside``: flows
+    that no frame to a destination can match."""
 
     def __init__(self, tables: SwitchTables, to: Destinations, names: Names) -> None:
         self.tables, self._to, self._names = tables, to, names
         self.common: list[Flow] = []
+        self.beside: list[Flow] = []
         self.flows: dict[int, list[Flow]] = {}
         self.groups = {group.id: group for group in tables.groups}
         self._users: dict[int, int] = {}
+        # where addresses are written, a frame to a destination may become one to another address
+        self._fixed = not any(flow.table in TABLES and _readdresses(flow.actions) for flow in tables.flows)
+        self._fixed &= not any(
+            _readdresses(bucket.actions) for group in tables.groups for bucket in group.buckets
+        )
         for flow in tables.flows:
             if flow.table in TABLES:
                 number = _destination(flow, to)
                 if number is None:
-                    self.common.append(flow)
+                    (self.beside if self._fixed and to.is_missed(flow) else self.common).append(flow)
                 else:
                     self.flows.setdefault(number, []).append(flow)
-                    for group in _groups(flow.actions, self.groups, 0):
+                    for group in groups_of(flow.actions, self.groups, 0):
                         self._users[group] = self._users.get(group, 0) | 1 << number
         # a flow to an address that is no destination here counts as one for all
         self.masked = sorted(
@@ -94,7 +113,7 @@ class Held:
             }
         )
         self._common = names.common(self.common, self.groups)
-        self._shared = {group for flow in self.common for group in _groups(flow.actions, self.groups, 0)}
+        self._shared = {group for flow in self.common for group in groups_of(flow.actions, self.groups, 0)}
         self._cookies = {flow.cookie: flow for flow in tables.flows}
         self.keys = [
             self._key(number, self.flows.get(number, ()), self.groups) for number in range(len(to.macs))
@@ -124,13 +143,20 @@ class Held:
             added
         )
         flows: dict[int, list[Flow]] = {}
+        beside: list[Flow] = []
         for flows_, is_new in ((gone, False), (added, True)):
             for flow in flows_:
                 if flow.table not in TABLES:
                     continue
                 number = _destination(flow, self._to)
-                if number is None or twice:
+                if twice or (is_new and _readdresses(flow.actions)):
                     return self._whole(now, added, gone)
+                if number is None:
+                    if not self._fixed or not self._to.is_missed(flow):
+                        return self._whole(now, added, gone)
+                    if is_new:
+                        beside.append(flow)
+                    continue
                 if number not in flows:
                     flows[number] = [*self.flows.get(number, ())]
                 if is_new:
@@ -140,14 +166,23 @@ class Held:
         groups = self.groups
         if now.groups != self.tables.groups:
             groups = {group.id: group for group in now.groups}
+            different: set[int] = set()
             for number in self.groups.keys() | groups.keys():
                 old, new = self.groups.get(number), groups.get(number)
                 if old is new or old == new:
                     continue
-                if number in self._shared:
+                if number in self._shared or (
+                    new is not None and any(_readdresses(bucket.actions) for bucket in new.buckets)
+                ):
                     return self._whole(now, added, gone)
+                different.add(number)
                 for user in bits(self._users.get(number, 0)):
                     flows.setdefault(user, self.flows.get(user, []))
+            beside += [
+                flow
+                for flow in self.beside
+                if not different.isdisjoint(groups_of(flow.actions, self.groups, 0))
+            ]
         parts: dict[Key, int] = {}
         changed = 0
         for number, those in flows.items():
@@ -155,16 +190,19 @@ class Held:
             if key is not self.keys[number]:
                 changed |= 1 << number
                 parts[key] = parts.get(key, 0) | 1 << number
-        return Change(changed, parts, flows, groups, self.common, added, gone)
+        return Change(changed, parts, flows, groups, self.common, added, gone, beside)
 
     def _whole(self, now: SwitchTables, added: list[Flow], gone: list[Flow]) -> Change:
         held = Held(now, self._to, self._names)
-        return Change(self._to.all, held.parts, held.flows, held.groups, held.common, added, gone, whole=True)
+        return Change(
+            self._to.all, held.parts, held.flows, held.groups, held.common, added, gone, [], whole=True
+        )
 
 
 class Change(NamedTuple):
     """What other tables change at a switch: for which destinations, with their keys, flows, and groups.
-    ``whole``: flows that are not for one destination differ, too."""
+    ``beside``: flows for none of them that are new, or whose groups are others. ``whole``: flows that are not
+    for one destination differ, too."""
 
     changed: int
     parts: dict[Key, int]
@@ -173,86 +211,19 @@ class Change(NamedTuple):
     common: list[Flow]
     added: list[Flow]
     gone: list[Flow]
+    beside: list[Flow]
     whole: bool = False
 
 
-class Names:
-    """Numbers for what is equal, so that it is compared once."""
-
-    def __init__(self) -> None:
-        self._pieces: dict[object, int] = {}
-        self._by_flow: dict[object, int] = {}
-        self._contents: dict[int, tuple[Group, int]] = {}
-        self._numbers: dict[object, int] = {}
-        self._keys: dict[Key, Key] = {}
-        self._commons: dict[object, int] = {}
-
-    def key(self, key: Key) -> Key:
-        """The key, always as the same object."""
-        return self._keys.setdefault(key, key)
-
-    def common(self, flows: Iterable[Flow], groups: Mapping[int, Group]) -> int:
-        """The number of the flows that a switch has for all destinations."""
-        content = tuple([(flow.cookie, self._of(flow.actions, groups, 0)) for flow in flows])
-        return self._commons.setdefault(content, len(self._commons))
-
-    def piece(self, flow: Flow, groups: Mapping[int, Group]) -> int:
-        """The number of a flow to one destination, without its address."""
-        actions = flow.actions
-        through: object = None
-        if len(actions) == 1 and isinstance(actions[0], ToGroup):
-            group = groups.get(actions[0].group)
-            through = -1 if group is None else self._content(group, groups)
-        elif any(isinstance(action, ToGroup | Clone) for action in actions):
-            through = self._of(actions, groups, 0)
-        known = self._by_flow.get((flow.cookie, through))
-        if known is None:
-            match = tuple([test for test in tests_of(flow) if test[0] != _ADDRESS])
-            where = flow.table, flow.priority, flow.goto
-            content = *where, match, self._of(actions, groups, 0)
-            known = self._pieces.setdefault(content, len(self._pieces))
-            self._by_flow[flow.cookie, through] = known
-        return known
-
-    def _content(self, group: Group, groups: Mapping[int, Group]) -> int:
-        known = self._contents.get(id(group))
-        if known is not None and known[0] is group:
-            return known[1]
-        content = self._of_group(group, groups, 0)
-        number = self._numbers.setdefault(content, len(self._numbers))
-        if all(
-            not isinstance(action, ToGroup | Clone) for bucket in group.buckets for action in bucket.actions
-        ):
-            self._contents[id(group)] = group, number
-        return number
-
-    def _of_group(self, group: Group, groups: Mapping[int, Group], depth: int) -> object:
-        buckets = tuple(
-            [
-                (self._of(bucket.actions, groups, depth + 1), bucket.watch_port, bucket.weight, bucket.id)
-                for bucket in group.buckets
-            ]
-        )
-        return group.kind, group.fields, buckets
-
-    def _of(self, actions: Iterable[Action], groups: Mapping[int, Group], depth: int) -> object:
-        """The content of actions, with that of their groups in place of their numbers."""
-        content: list[object] = []
-        for action in actions:
-            if isinstance(action, ToGroup):
-                group = groups.get(action.group)
-                if group is None or depth > _DEEPEST:
-                    content.append(("group", action.group))
-                else:
-                    content.append(("group", self._of_group(group, groups, depth)))
-            elif isinstance(action, Clone):
-                content.append(("clone", self._of(action.actions, groups, depth + 1)))
-            else:
-                content.append((type(action).__name__, *action))
-        return tuple(content)
-
-
-_DEEPEST = 4
+def _readdresses(actions: Iterable[Action]) -> bool:
+    """Whether actions may give a frame another destination address."""
+    return any(
+        (isinstance(action, SetField) and action.field == _ADDRESS)
+        or (isinstance(action, Move) and action.dst == _ADDRESS)
+        or (isinstance(action, Clone) and _readdresses(action.actions))
+        or isinstance(action, EncapNsh | DecapNsh)
+        for action in actions
+    )
 
 
 def _destination(flow: Flow, to: Destinations) -> int | None:
@@ -265,17 +236,6 @@ def _destination(flow: Flow, to: Destinations) -> int | None:
     return None
 
 
-def _groups(actions: Iterable[Action], groups: Mapping[int, Group], depth: int) -> Iterator[int]:
-    for action in actions:
-        if isinstance(action, ToGroup):
-            yield action.group
-            group = groups.get(action.group)
-            for bucket in group.buckets if group is not None and depth <= _DEEPEST else ():
-                yield from _groups(bucket.actions, groups, depth + 1)
-        elif isinstance(action, Clone):
-            yield from _groups(action.actions, groups, depth + 1)
-
-
 def within(flows: Iterable[Flow], groups: Mapping[int, Group], reads: Reads) -> bool:
     """Whether flows to one destination read no more than this, and lead to no other table."""
     for flow in flows:
@@ -284,7 +244,7 @@ def within(flows: Iterable[Flow], groups: Mapping[int, Group], reads: Reads) -> 
         ):
             return False
         actions = list(flow.actions)
-        for number in _groups(flow.actions, groups, 0):
+        for number in groups_of(flow.actions, groups, 0):
             for bucket in groups[number].buckets if number in groups else ():
                 actions += bucket.actions
         for action in actions:

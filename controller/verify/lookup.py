@@ -7,6 +7,8 @@ not known yet has as many answers as flows that could match ask for, and one mor
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import reduce
+from operator import and_, is_, or_
 
 from controller.flow.tables import Flow, Group, SwitchTables, Table
 from controller.verify.packets import Packets, whole
@@ -53,16 +55,14 @@ class _Shape:
 
     @property
     def fixed(self) -> tuple[Test, ...]:
-        """What all of these flows ask alike."""
+        """What all of these flows ask alike: of each field, the bits that are the same in all."""
         if self._fixed is None:
-            columns = (set(column) for column in zip(*self.flows, strict=True))
-            self._fixed = tuple(
-                [
-                    (name, column.pop(), mask)
-                    for (name, mask), column in zip(self.asked, columns, strict=True)
-                    if len(column) == 1
-                ]
-            )
+            tests = []
+            for (name, mask), column in zip(self.asked, zip(*self.flows, strict=True), strict=True):
+                common = mask & ~(reduce(or_, column) ^ reduce(and_, column))
+                if common:
+                    tests.append((name, column[0] & common, common))
+            self._fixed = tuple(tests)
         return self._fixed
 
     def possible(
@@ -174,10 +174,11 @@ class TableIndex:
 
 
 class SwitchIndex:
-    """One switch's tables, made ready when they are asked."""
+    """One switch's tables, made ready when they are asked. ``before``: other tables of this switch; what is
+    the same in these need not be made ready again."""
 
-    def __init__(self, tables: SwitchTables) -> None:
-        self.tables = tables
+    def __init__(self, tables: SwitchTables, before: SwitchIndex | None = None) -> None:
+        self.tables, self._before = tables, before
         self.groups: dict[int, Group] = {group.id: group for group in tables.groups}
         by_table: dict[Table, list[Flow]] = {}
         for flow in tables.flows:
@@ -193,5 +194,14 @@ class SwitchIndex:
         """One of its tables."""
         index = self._indexes.get(table)
         if index is None:
-            index = self._indexes[table] = TableIndex(self.by_table.get(table, ()))
+            index = self._indexes[table] = self._as_before(table) or TableIndex(self.by_table.get(table, ()))
         return index
+
+    def _as_before(self, table: Table) -> TableIndex | None:
+        """The index of a table that has the very flows of before."""
+        if self._before is None:
+            return None
+        flows, before = self.by_table.get(table, []), self._before.by_table.get(table, [])
+        return (
+            self._before.index(table) if len(flows) == len(before) and all(map(is_, flows, before)) else None
+        )

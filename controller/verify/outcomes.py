@@ -12,21 +12,13 @@ from typing import NamedTuple
 
 from controller.flow.tables import CONTROLLER
 from controller.simulate.fragments import PIPELINE
+from controller.verify.arrivals import NOWHERE, Arrivals, Written
 from controller.verify.lookup import SwitchIndex
 from controller.verify.packets import Expression, Frame, Patched, Store
 from controller.verify.states import Branch, Send, Space, State
 from controller.verify.switch import Switch, Way
 from controller.verify.values import Known, both, width
 from topologies.model.topology import Port
-
-Written = tuple[tuple[str, "Expression"], ...]
-
-
-class Delivered(NamedTuple):
-    """A frame that left the fabric at ``at``. ``written``: fields that were written on the way."""
-
-    at: Port
-    written: Written
 
 
 class End(NamedTuple):
@@ -44,7 +36,7 @@ class Outcome(NamedTuple):
     """
 
     known: Store
-    delivered: tuple[Delivered, ...] = ()
+    delivered: Arrivals = NOWHERE
     punted: tuple[str, ...] = ()
     visited: tuple[Port, ...] = ()
     ends: tuple[End, ...] = ()
@@ -172,9 +164,7 @@ class Fabric:
         outcomes = [Outcome(added, ends=ends)]
         for send in branch.sends:
             outcomes = [after for outcome in outcomes for after in self._sent(state, send, outcome)]
-        if len(branch.sends) == 1:
-            return outcomes
-        return [outcome._replace(delivered=_in_order(outcome.delivered)) for outcome in outcomes]
+        return outcomes
 
     def _sent(self, state: State, send: Send, before: Outcome) -> list[Outcome]:
         """The outcomes after one more frame was sent."""
@@ -185,8 +175,12 @@ class Fabric:
             if self.space.wiring.instance[send.port] in self.failed:
                 return [before]
         if send.state is None:
-            arrived = Delivered(send.port, _written(state.packets.frame, send.frame))
-            return [before._replace(delivered=(*before.delivered, arrived))]
+            arrived = self.space.outlets.one(send.port, _written(state.packets.frame, send.frame))
+            return [before._replace(delivered=before.delivered + arrived)]
+
+        def after(written: Written) -> Written:
+            return _after(state.packets.frame, send, written)
+
         outcomes = []
         for beyond in self._of(send.state):
             known = before.known
@@ -196,7 +190,7 @@ class Fabric:
                 if merged is None:
                     continue
                 known = {**known, **merged}
-            delivered = before.delivered + _from_here(state.packets.frame, send, beyond.delivered)
+            delivered = before.delivered + beyond.delivered.rewritten(after)
             outcomes.append(
                 Outcome(
                     known,
@@ -208,32 +202,6 @@ class Fabric:
                 )
             )
         return outcomes
-
-
-def _from_here(start: Frame, send: Send, beyond: tuple[Delivered, ...]) -> tuple[Delivered, ...]:
-    """What is delivered further on, with all that was written since this state. A broadcast is delivered to
-    many in one way."""
-    written: dict[Written, Written] = {}
-    for one in beyond:
-        if one.written not in written:
-            written[one.written] = _after(start, send, one.written)
-    if all(before == after for before, after in written.items()):
-        return beyond
-    return tuple([Delivered(one.at, written[one.written]) for one in beyond])
-
-
-def _in_order(delivered: tuple[Delivered, ...]) -> tuple[Delivered, ...]:
-    """By port, and where a port gets several, by what was written of each."""
-    several = len({_port(one) for one in delivered}) < len(delivered)
-    return tuple(sorted(delivered, key=_where if several else _port))
-
-
-def _port(delivered: Delivered) -> tuple[str, int]:
-    return delivered.at.switch, delivered.at.number
-
-
-def _where(delivered: Delivered) -> tuple[str, int, str]:
-    return delivered.at.switch, delivered.at.number, repr(delivered.written)
 
 
 def _written(before: Frame, after: Frame) -> Written:

@@ -10,7 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from controller.flow.tables import Action, Clone, Ct, DecapNsh, EncapNsh, Flow, Move, Resubmit, Table, ToGroup
+from controller.flow.tables import (
+    Action,
+    Clone,
+    Ct,
+    DecapNsh,
+    EncapNsh,
+    Flow,
+    Group,
+    Move,
+    Resubmit,
+    Table,
+    ToGroup,
+)
 from controller.verify.lookup import SwitchIndex, tests_of
 from wire.ethertype import NSH
 
@@ -69,6 +81,19 @@ class PlainReads:
             for destination, reads in other._by_destination.items()
         )
 
+    def covers_flow(self, flow: Flow, groups: Mapping[int, Group]) -> bool:
+        """Whether it is plain that nothing more would matter with one more flow."""
+        if not is_plain(flow):
+            return self.tags or (self.trees and is_of_a_tree(flow))
+        reads: Reads = {name: mask for name, _, mask in tests_of(flow) if name != "in_port"}
+        onward: set[Table] = set()
+        return (
+            flow.goto in (None, Table.FORWARD)
+            and _of_actions(flow.actions, groups, reads, onward)
+            and not onward
+            and _within(reads, self._anywhere, {})
+        )
+
     def of(self, destination: int | None) -> Reads | None:
         """What matters of frames to this MAC address; to any, if that is not known. None: all may."""
         if destination not in self._by_destination and destination not in self._all_matters:
@@ -119,7 +144,7 @@ class PlainReads:
             for name, _, mask in tests_of(flow):
                 reads[name] = reads.get(name, 0) | mask
             onward: set[Table] = {flow.goto} if flow.goto is not None else set()
-            if not _of_actions(flow.actions, index, reads, onward):
+            if not _of_actions(flow.actions, index.groups, reads, onward):
                 self._all_matters.add(destination)
             for table in onward:
                 if (table, destination) not in tables and (table, None) not in tables:
@@ -144,7 +169,9 @@ def _floor(entrance: Iterable[Flow], port: int) -> int:
     )
 
 
-def _of_actions(actions: Iterable[Action], index: SwitchIndex, reads: Reads, onward: set[Table]) -> bool:
+def _of_actions(
+    actions: Iterable[Action], groups: Mapping[int, Group], reads: Reads, onward: set[Table]
+) -> bool:
     for action in actions:
         if isinstance(action, Ct | EncapNsh | DecapNsh):
             return False
@@ -154,11 +181,11 @@ def _of_actions(actions: Iterable[Action], index: SwitchIndex, reads: Reads, onw
         elif isinstance(action, Resubmit):
             onward.add(action.table)
         elif isinstance(action, Clone):
-            if not _of_actions(action.actions, index, reads, onward):
+            if not _of_actions(action.actions, groups, reads, onward):
                 return False
         elif isinstance(action, ToGroup):
-            group = index.groups.get(action.group)
+            group = groups.get(action.group)
             for bucket in group.buckets if group is not None else ():
-                if not _of_actions(bucket.actions, index, reads, onward):
+                if not _of_actions(bucket.actions, groups, reads, onward):
                     return False
     return True

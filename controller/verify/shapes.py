@@ -25,8 +25,9 @@ from controller.flow.tables import (
     ToGroup,
 )
 from controller.simulate.fragments import PIPELINE
-from controller.verify.destinations import TABLES, Destinations, Key
+from controller.verify.destinations import TABLES, Destinations
 from controller.verify.lookup import SwitchIndex
+from controller.verify.names import Key
 from controller.verify.one_table import can_both_match
 from controller.verify.packets import Packets, Patched, Store
 from controller.verify.states import Branch, Send, Space, State

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from controller.flow.tables import CONTROLLER, Table
 from controller.simulate.fragments import PIPELINE
 from controller.simulate.wiring import Wiring
+from controller.verify.arrivals import Outlets
 from controller.verify.lookup import SwitchIndex
 from controller.verify.packets import Frame, Packets, Patched, Store, is_zero, whole
 from controller.verify.reads import PlainReads, Reads
@@ -76,6 +77,7 @@ class Space:
     def __init__(self, topology: Topology, tables: Mapping[str, SwitchIndex]) -> None:
         self.wiring = Wiring(topology)
         self.topology = topology
+        self.outlets = Outlets()
         self._states: dict[object, State] = {}
         self._ports: dict[tuple[str, int], Port] = {}
         inner: dict[str, set[int]] = {}
