@@ -64,10 +64,11 @@ def loads(raw: bytes, file: str, running: Topology | None = None) -> Topology:
 
 
 def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
-    """Name -> content of the files that functions name, relative to the topology file ``beside``.
+    """Name -> content of the files that functions and routers name, relative to the topology file ``beside``.
 
     A file that cannot be read is reported and left out.
     """
+    from topologies.resolve.host_settings import frr_file
     from topologies.syntax.service_specification import takes
 
     named: list[tuple[Path, str]] = []
@@ -77,6 +78,9 @@ def _files(spec: File, beside: str, report: Report) -> dict[str, bytes]:
         for index, file in enumerate(function.files or () if takes(function.kind, "files") else ()):
             if file is not None:
                 named.append((("functions", name, "files", index), file))
+    for name, host in (spec.hosts or {}).items():
+        if file := frr_file(host):
+            named.append((("hosts", name, "frr"), file))
     contents: dict[str, bytes] = {}
     broken: set[str] = set()
     for path, file in named[:MOST_FILES]:

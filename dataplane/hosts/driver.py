@@ -127,6 +127,15 @@ class GivesTerminals(Protocol):
     own_terminals: ClassVar[bool]
 
 
+@runtime_checkable
+class RunsDaemons(Protocol):
+    """A driver of hosts in which daemons run that ask for more capabilities than hosts have."""
+
+    def daemon(self, place: Place, words: Sequence[str]) -> list[str]:
+        """Like ``HostDriver.command``; what runs is told that it has the capabilities that it asks for, and
+        has no others than any command in the host."""
+
+
 class BlockDevice(NamedTuple):
     """A volume as a machine gets it. ``socket``: the path of the Unix socket at which its disk is served by
     NBD under its ``name``. ``path``: the directory of the machine where its file system is mounted; empty:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, NoReturn
 from dataplane.hosts import room as rooms
 from dataplane.hosts.driver import Execute, Hear, HostError, Lack, Place, Running, Say, packed
 from linux import syscalls
+from topologies.model.choices import ROUTER
 
 if TYPE_CHECKING:
     from dataplane.hosts.limits import HostLimits, Limited
@@ -61,6 +62,10 @@ class NamespaceHosts:
             from dataplane.hosts import limits
 
             lacking += limits.lacks(limited)
+        if any(host.kind == ROUTER for host in hosts):
+            from dataplane.hosts import frr
+
+            lacking += frr.lacks(hosts)
         return lacking
 
     def _lacks_places(self, hosts: Sequence[Host]) -> list[Lack]:
@@ -89,7 +94,12 @@ class NamespaceHosts:
             limited = self._limits_of_all().begin(place.name, place.netns, resources)
             self._limited[place.netns] = limited
             rooms.note_groups(place.netns, limited.joined())
-        if tree := own_tree.tree_of(host.host.own):
+        tree = own_tree.tree_of(host.host.own)
+        if host.kind == ROUTER:
+            from dataplane.hosts import frr
+
+            tree = frr.with_settings(host.host, tree)
+        if tree:
             own_tree.write(tree, Path(place.folder))
 
     def ready(self, place: Place, patience: float) -> None:
@@ -132,6 +142,10 @@ class NamespaceHosts:
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.room`` as a program."""
         return [sys.executable, "-c", ENTER, str(ROOT), packed(place), *words]
+
+    def daemon(self, place: Place, words: Sequence[str]) -> list[str]:
+        """The same, for a daemon."""
+        return [sys.executable, "-c", ENTER, str(ROOT), rooms.DAEMON, packed(place), *words]
 
     def serve(self, place: Place, servers: Sequence[str]) -> Running:
         """Start servers in the host's room. Raises OSError."""

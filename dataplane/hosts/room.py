@@ -70,6 +70,10 @@ ELSEWHERE = frozenset(
 PASSED_ON = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 
+DAEMON = "--daemon"
+"""The first argument of ``main`` for a program that asks for capabilities which a host has not."""
+
+
 class RoomError(Exception):
     """A host can't be entered; the message says why."""
 
@@ -413,9 +417,11 @@ def _devices(owner: str) -> None:
 
 
 def main() -> NoReturn:
-    """Run a command in a host and pass signals on. Arguments: ``PLACE COMMAND...``, a place as in
+    """Run a command in a host and pass signals on. Arguments: ``[DAEMON] PLACE COMMAND...``, a place as in
     ``driver.packed``."""
-    packed, *command = sys.argv[1:]
+    words = sys.argv[1:]
+    is_daemon = words[0] == DAEMON
+    packed, *command = words[is_daemon:]
     place = unpacked(packed)
     with contextlib.suppress(PermissionError):  # it is the first of its session already
         os.setsid()
@@ -429,6 +435,10 @@ def main() -> NoReturn:
         try:
             enter(room)
             syscalls.die_with_parent(signal.SIGKILL)
+            if is_daemon:
+                from linux import seccomp
+
+                seccomp.keep_capabilities()
             os.execvpe(command[0], command, surroundings(os.environ, place))
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from lab.commands.frr import daemons_of
 from topologies.model.hosts import Command, Host
 
+C = TypeVar("C", bound=Command)
 SCRIPT = Path(__file__).with_name("lease.sh")
 """What udhcpc calls when a lease comes or goes."""
 NAME = "dhcp"
 
 
 def commands_of(host: Host) -> tuple[Command, ...]:
-    """The commands of a host: its DHCP client, if it has one, then those of the file."""
+    """The commands of a host: FRR's daemons and its DHCP client, if it has them, then those of the file."""
+    routing = tuple(_free(command, host.own.run) for command in daemons_of(host))
     if not host.dhcp:
-        return host.own.run
+        return (*routing, *host.own.run)
     # each second, until somebody answers; -f: in the foreground
     words = ("busybox", "udhcpc", "-f", "-i", host.interface, "-t", "5", "-T", "1", "-A", "1")
-    name = NAME
-    while any(command.name == name for command in host.own.run):
-        name += "-client"
-    return (Command(name=name, words=(*words, "-s", str(SCRIPT)), restart="always"), *host.own.run)
+    client = Command(name=NAME, words=(*words, "-s", str(SCRIPT)), restart="always")
+    return (*routing, _free(client, host.own.run), *host.own.run)
+
+
+def _free(command: C, others: Sequence[Command]) -> C:
+    """The command, with a name that no other one has."""
+    name = command.name
+    while any(other.name == name for other in others):
+        name += f"-{'client' if command.name == NAME else 'daemon'}"
+    return command.model_copy(update={"name": name})

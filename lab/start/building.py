@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     from lab.events.log import EventLog
     from lab.messages.lab import PingResult
     from lab.start.order import Order
-    from topologies.model.topology import Topology
+
+from topologies.model.frr import configuration
+from topologies.model.topology import Topology
 
 PROGRAM_TIMEOUT = 60.0
 """Timeout in seconds until every switch has connected and confirmed its tables."""
@@ -90,11 +92,12 @@ def build_on(site: Site) -> Lab:
     problems += come_up(site, parts)
     storage = start_storage(site, parts.net, problems)
     lab = assembled(site, parts, storage)
-    leased = any(host.dhcp for host in site.topology.hosts)
-    if leased:  # no packet reaches them before
+    # no packet reaches hosts before they have a lease, or routers have learned their routes
+    needed = any(host.dhcp or configuration(host) is not None for host in site.topology.hosts)
+    if needed:
         lab.run_commands(site.topology)
     probe = test_pairs(site, lab)
-    if not leased:
+    if not needed:
         lab.run_commands(site.topology)
     site.events.add("up", f"lab {site.name} is up after {time.time() - site.started:.2f} s")
     flows = site.controllers.own.state.flows

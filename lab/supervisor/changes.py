@@ -12,6 +12,7 @@ from lab.views.differences import differences, fields, some
 from lab.views.kinds import TOLD
 from topologies.model.applications import Application
 from topologies.model.attachment import AtPorts, Tap
+from topologies.model.frr import configuration
 from topologies.model.functions import Chain, Function
 from topologies.model.kinds import FirewallFunction
 from topologies.model.overlay import overlay
@@ -287,6 +288,7 @@ def _nature(old: Host, new: Host) -> list[str]:
     words = fields(old, new, {"kind": "kind"})
     if old.part is not None and new.part is not None and old.kind == new.kind:
         words += fields(old.part, new.part, {name: name for name in type(new.part).model_fields})
+    words += ["frr"] if configuration(old) != configuration(new) else []
     words += fields(old.own, new.own, {"hostname": "hostname"})
     words += ["volumes"] if old.volumes != new.volumes else []
     own = (("environment", "environment"), ("run", "run"), ("files", "files"), ("private", "private"))

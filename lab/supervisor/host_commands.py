@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataplane.fabric.fabric import Fabric
+from dataplane.hosts.driver import RunsDaemons
 from dataplane.hosts.drivers import driver
 from lab.commands.command import Start
+from lab.commands.frr import Daemon
 from topologies.model.hosts import Command
 
 
@@ -21,26 +23,40 @@ class Invocation(NamedTuple):
     environment: dict[str, str]
 
 
-def invocation(net: Fabric, lab: str, host: str, words: Sequence[str]) -> Invocation:
-    """The program that runs ``words`` in a host of ``net``. Raises KeyError when there is no such host."""
+def invocation(net: Fabric, lab: str, host: str, words: Sequence[str], as_daemon: bool = False) -> Invocation:
+    """The program that runs ``words`` in a host of ``net``. Raises KeyError when there is no such host.
+
+    ``as_daemon``: they ask for capabilities that a host has not.
+    """
     place = net.place(host)
+    of_kind = driver(place.kind)
     more = {"SDNLAB": lab, "SDNLAB_PLACE": host}
-    return Invocation(driver(place.kind).command(place, words), {**os.environ, **more})
+    if as_daemon and isinstance(of_kind, RunsDaemons):
+        arguments = of_kind.daemon(place, words)
+    else:
+        arguments = of_kind.command(place, words)
+    return Invocation(arguments, {**os.environ, **more})
 
 
 def starter(net: Fabric, lab: str) -> Start:
     """What starts a command in a host of ``net``."""
 
     def start(host: str, command: Command, output: int) -> subprocess.Popen[bytes]:
-        program = invocation(net, lab, host, command.words)
-        return subprocess.Popen(
-            program.arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            env=program.environment,
-            start_new_session=True,
-        )
+        is_daemon = isinstance(command, Daemon)
+        words = command.started_by if isinstance(command, Daemon) else command.words
+        program = invocation(net, lab, host, words, is_daemon)
+        with open(os.memfd_create("input"), "w+b") as given:  # noqa: PTH123 - a descriptor
+            if isinstance(command, Daemon):
+                given.write(command.input.encode())
+                given.seek(0)
+            return subprocess.Popen(
+                program.arguments,
+                stdin=given if is_daemon else subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=program.environment,
+                start_new_session=True,
+            )
 
     return start

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from topologies.model import outside
 from topologies.model.choices import NAMESPACE, SDNLAB
+from topologies.model.frr import configuration
 from topologies.model.hosts import Host, NamespaceHost
 from topologies.model.places import Entity, EntityKind
 from topologies.model.storage import adapter_of
@@ -150,6 +151,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "limits": _hosts("its limits", lambda host: isinstance(host, NamespaceHost) and host.part is not None),
     "interfaces": _interfaces,
     "routes": _hosts("its gateway and routes", lambda host: host.routes),
+    "frr": _hosts("that FRR runs in it", lambda host: configuration(host) is not None),
     "spoofing": _hosts("that it may use any source address", lambda host: host.allow_spoofing),
     "dhcp": _hosts("that it asks for its address by DHCP", lambda host: host.dhcp),
     "serves": _hosts("its servers", lambda host: host.serves),

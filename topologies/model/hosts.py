@@ -173,9 +173,11 @@ class NamespaceHost(Host):
 
 
 class RouterHost(NamespaceHost):
-    """A network namespace that forwards."""
+    """A network namespace that forwards. ``frr``: the configuration of the FRR that runs in it; None: none
+    does."""
 
     kind: Literal["router"]  # type: ignore[assignment]
+    frr: str | None = None
 
 
 MICRO = "micro"

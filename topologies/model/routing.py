@@ -1,17 +1,20 @@
 """Hosts that route (``kind: router``), and who reaches whom by the routes that the file gives. Pure.
 
 The switches know nothing of it: a router is a host whose kernel forwards. What its ports may send beside its
-own addresses follows from its routes.
+own addresses follows from its routes. A router with FRR learns more routes than the file has. It is taken to
+lead to all networks that are joined to it by routers with FRR.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from typing import NamedTuple
 
 from topologies.model.choices import ROUTER
+from topologies.model.frr import configuration
 from topologies.model.topology import Host, Network, Topology
 from topologies.model.values import Port
 
@@ -56,6 +59,22 @@ class Routing:
         self.hosts = topology.hosts
 
     @cached_property
+    def learning(self) -> frozenset[str]:
+        """The names of the hosts that forward and learn routes by FRR."""
+        return frozenset(host.name for host in self.hosts if configuration(host) is not None)
+
+    @cached_property
+    def _joined_by_learning(self) -> Mapping[str, frozenset[str]]:
+        """Host that learns -> the networks to which it and those that it can learn from lead."""
+        reach: dict[str, frozenset[str]] = {}
+        for name in sorted(self.learning):
+            joined = {entry.network for entry in self._interfaces[name]}
+            near = {other for other, networks in reach.items() if networks & joined}
+            networks = frozenset(joined.union(*(reach[other] for other in near)))
+            reach |= dict.fromkeys((name, *near), networks)
+        return reach
+
+    @cached_property
     def forwarding(self) -> frozenset[str]:
         """The names of the hosts that forward."""
         return frozenset(host.name for host in self.hosts if host.kind == ROUTER and not host.of)
@@ -89,12 +108,19 @@ class Routing:
             for family in (4, 6)
         }
 
+    @cached_property
+    def _routers_in(self) -> Counter[str]:
+        """Network -> how many hosts in it forward."""
+        return Counter(host.network for host in self.hosts if host.node in self.forwarding)
+
     def step(self, node: str, target: Address) -> Step | None:
-        """Where a host sends a packet for an address; None: it has no route."""
-        for prefix, step in self._tables[node, target.version]:
-            if target in prefix:
-                return step
-        return None
+        """Where a host sends a packet for an address by the routes of the file; None: it has none."""
+        return next((step for prefix, step in self._tables[node, target.version] if target in prefix), None)
+
+    def _must_learn(self, node: str, target: Address) -> bool:
+        """Whether a host learns routes, and the file gives it none for an address but a default route."""
+        stated = (prefix for prefix, _ in self._tables[node, target.version] if prefix.prefixlen)
+        return node in self.learning and not any(target in prefix for prefix in stated)
 
     def _way(self, source: Host, target: Host, family: int) -> tuple[str, bool] | None:
         """The interface of the first router on the way, and whether the packet passes one; None: it does not
@@ -105,6 +131,9 @@ class Routing:
         first = ""
         node = source.node
         for _ in range(MOST_HOPS):
+            if self._must_learn(node, address.ip) and target.network in self._joined_by_learning[node]:
+                # Networks between routers are often not announced: their interfaces are not promised.
+                return None if {source.node, target.node} & self.learning else (first, True)
             step = self.step(node, address.ip)
             if step is None or (not first and step.out is not source):
                 return None
@@ -147,11 +176,44 @@ class Routing:
                     pairs[source.name, target.name] = by_family
         return pairs
 
+    @cached_property
+    def learned(self) -> frozenset[tuple[str, str]]:
+        """Those of ``ways`` that need routes which FRR learns."""
+        return frozenset(pair for pair in self.ways if self._is_learned(pair) or self._is_learned(pair[::-1]))
+
+    def _is_learned(self, pair: tuple[str, str]) -> bool:
+        by_name = self._by_name
+        source, target = by_name[pair[0]], by_name[pair[1]]
+        return any(
+            address is not None and self._ends_at_one_that_learns(source, address.ip)
+            for address in (target.ipv4, target.ipv6)
+        )
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, Host]:
+        return {host.name: host for host in self.hosts}
+
+    def _ends_at_one_that_learns(self, source: Host, target: Address) -> bool:
+        """Whether the file's routes lead to a host which must learn the rest of the way."""
+        node = source.node
+        for _ in range(MOST_HOPS):
+            if self._must_learn(node, target):
+                return True
+            step = self.step(node, target)
+            if step is None:
+                return False
+            neighbour = self._owner.get((step.out.network, step.next)) if step.next is not None else None
+            if neighbour is None:
+                return False
+            node = neighbour.node
+        return False
+
     def sources(self) -> dict[Port, Sources]:
         """Port of a router -> the source addresses that it may send there beside its own.
 
-        They are those that its routes lead to by its other interfaces. Addresses of the port's own network
-        are only among them if a route leads back into it, to another router there.
+        They are those that its routes lead to by its other interfaces; of a router with FRR, which learns
+        routes, all that are no neighbours. Addresses of the port's own network are only among them if a route
+        leads back into it, or may do so, to another router there.
         """
         allowed: dict[Port, Sources] = {}
         for node in sorted(self.forwarding):
@@ -166,6 +228,9 @@ class Routing:
                 own = [ip.network for ip in (entry.ipv4, entry.ipv6) if ip is not None]
                 turning = {route.to.version for route in entry.routes}
                 within = [prefix for prefix in own if prefix.version in turning]
+                if node in self.learning:
+                    others = [EVERYWHERE[prefix.version] for prefix in own]
+                    within = own if self._routers_in[entry.network] > 1 else within
                 among = tuple(dict.fromkeys((*others, *within)))
                 allowed[entry.port] = Sources(among, tuple(prefix for prefix in own if prefix not in within))
         return allowed

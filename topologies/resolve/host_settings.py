@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
+from topologies.model.frr import PROTOCOLS, unknown_protocols
 from topologies.model.hosts import (
     MACHINE,
     MICRO,
@@ -72,6 +73,43 @@ def settings(name: str, spec: HostSpec, folder: str, report: Report) -> dict[str
                 f"remove it, or give {name} a kind that has it",
             )
     return RESOLUTIONS[kind](spec, folder) if kind in RESOLUTIONS else {}
+
+
+def frr_file(spec: HostSpec) -> str | None:
+    """The path of the file with FRR's configuration; None: it is in the topology file, or there is none."""
+    text = spec.frr if spec.kind == ROUTER else None
+    return None if text is None or "\n" in text else text
+
+
+def frr(name: str, spec: HostSpec, files: Mapping[str, bytes], report: Report) -> dict[str, Any]:
+    """The field of ``RouterHost`` with FRR's configuration. ``files``: the content of those that were read.
+
+    Problems are reported.
+    """
+    if spec.frr is None or spec.kind != ROUTER:
+        return {}
+    here: Path = ("hosts", name, "frr")
+    file = frr_file(spec)
+    text = spec.frr
+    if file is not None:
+        if not file:
+            allowed = "a configuration of FRR, or the path of a file with one"
+            report.add(here, "is empty", allowed, "write one")
+        try:
+            text = files.get(file, b"").decode("utf-8")
+        except UnicodeDecodeError:
+            report.add(here, f"{shown(file)} is no text in UTF-8", "a configuration of FRR")
+            return {}
+    if "\0" in text:
+        report.add(here, "has a NUL character", "a configuration of FRR", "remove it")
+    for line, protocol in unknown_protocols(text):
+        report.add(
+            here,
+            f"line {line}: FRR has no protocol {shown(protocol)}",
+            ", ".join(f"router {word}" for word in PROTOCOLS),
+            "correct the line",
+        )
+    return {"frr": _whole_lines(text)}
 
 
 def beside(folder: str, path: str, word: str) -> str:

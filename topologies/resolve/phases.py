@@ -52,9 +52,9 @@ def resolve(
 ) -> Topology:
     """The resolved topology. Raises ``Invalid`` with these problems and all further ones.
 
-    ``files``: name -> content of the files that functions name. ``running``: the topology of a running lab;
-    what the file leaves out keeps its addresses and numbers. ``folder``: that of the file; images are
-    relative to it.
+    ``files``: name -> content of the files that functions and routers name. ``running``: the topology of a
+    running lab; what the file leaves out keeps its addresses and numbers. ``folder``: that of the file;
+    images are relative to it.
     """
     draft = begin(spec, problems, files or {}, running, folder)
     for phase in PHASES:
@@ -236,6 +236,7 @@ def furnish(draft: Draft) -> Draft:
     own = {name: host_settings.own_things(name, host, report) for name, host in draft.host_specs.items()}
     settings = {
         name: host_settings.settings(name, host, draft.folder, report)
+        | host_settings.frr(name, host, draft.files, report)
         for name, host in draft.host_specs.items()
     }
     return replace(draft, problems=draft.problems.and_those_of(report), own=own, settings=settings)

@@ -15,6 +15,7 @@ from topologies.model.hosts import (
     OwnThings,
     Resources,
     Route,
+    RouterHost,
     VmHost,
 )
 from topologies.saving import quantities
@@ -130,6 +131,11 @@ def _namespace(entry: Host) -> Tree:
     return _limits(cast(NamespaceHost, entry).resources)
 
 
+def _router(entry: Host) -> Tree:
+    text = cast(RouterHost, entry).frr
+    return _namespace(entry) | ({"frr": text} if text is not None else {})
+
+
 def _limits(resources: Resources) -> Tree:
     tree: Tree = {}
     if resources.cpus is not None:
@@ -145,7 +151,7 @@ def _limits(resources: Resources) -> Tree:
 
 WRITERS: dict[str, Callable[[Host], Tree]] = {
     NAMESPACE: _namespace,
-    ROUTER: _namespace,
+    ROUTER: _router,
     CONTAINER: _container,
     VM: _machine,
 }

@@ -35,7 +35,7 @@ from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
     NAMESPACE: ("interfaces", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
-    ROUTER: ("interfaces", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
+    ROUTER: ("interfaces", "routes", "frr", "congestion-control", "cpus", "memory", "pids", "limits"),
     CONTAINER: (
         "interfaces",
         "routes",
@@ -176,6 +176,12 @@ class HostSpec(InterfaceSpec):
         None,
         description="namespace, router, container: routes: a prefix, a network or default, and the router.",
         examples=[{"10.9.0.0/16": "r1", "dmz": "10.0.0.253"}],
+    )
+    frr: Text | None = Field(
+        None,
+        description="router: the configuration of FRR (dynamic routing: OSPF, BGP and others), which runs in "
+        "it: a text of several lines, or the path of a file beside this one.",
+        examples=["router ospf\n network 10.0.0.0/8 area 0\n", "r1.conf"],
     )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(
         None,

@@ -1,0 +1,50 @@
+"""The commands by which FRR's daemons run in a router while the lab runs: one for each daemon."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from dataplane.hosts.frr import DAEMONS
+from topologies.model.frr import configuration, daemons
+from topologies.model.hosts import Command, Host
+
+_START = Path(__file__).with_name("frr.sh")
+
+
+class Daemon(Command):
+    """A command that asks for capabilities which a host has not, and runs without them.
+
+    ``script``: the shell script that starts it, with its words as ``$0``, ``$1`` and so on. ``input``: what
+    the script reads at its standard input.
+    """
+
+    script: str
+    input: str
+
+    @property
+    def started_by(self) -> tuple[str, ...]:
+        """The words that start it."""
+        return ("/bin/sh", "-c", self.script, *self.words)
+
+
+def daemons_of(host: Host) -> tuple[Daemon, ...]:
+    """The daemons of a host's FRR, if it has one.
+
+    Each gets the whole configuration, so a changed one starts all of them again.
+    """
+    text = configuration(host)
+    if text is None:
+        return ()
+    script = _START.read_text(encoding="utf-8")
+    # FRR before 10 has no mgmtd; later, zebra and staticd get their configuration from it.
+    first = ("mgmtd",) if (DAEMONS / "mgmtd").exists() else ()
+    return tuple(
+        Daemon(
+            name=daemon,
+            words=(str(DAEMONS / daemon),),
+            restart="always",
+            script=script,
+            input=text,
+        )
+        for daemon in (*first, *daemons(text))
+    )
