@@ -139,6 +139,8 @@ FACTS = {
         Fact("haproxy", _PROGRAM, "there are no load balancers of the engine haproxy", install("haproxy")),
         Fact("dnsmasq", _PROGRAM, "there are no DHCP servers", install("dnsmasq-base")),
         Fact("busybox", _PROGRAM, "hosts can't ask for their addresses by DHCP", install("busybox-static")),
+        Fact("frr", "vtysh is searched in PATH, and the daemons in /usr/lib/frr",
+             "routers learn no routes by OSPF or BGP (frr:)", install("frr")),
         Fact("nft", _PROGRAM, "there are no firewalls of the engine nftables, and no ways out (outside:)",
              install("nftables")),
         Fact("slirp4netns", _PROGRAM, "hosts have no way out (outside:), and no port is published (publish:)",

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataplane import facts, machine, virtualization
-from dataplane.hosts import cgroups
+from dataplane.hosts import cgroups, frr
 from dataplane.hosts.limits import why_no_limits
 from dataplane.hosts.vm import accelerator
 from dataplane.images import cache
@@ -88,6 +88,7 @@ def _answers(probed: machine.Machine) -> dict[str, Answer]:
         if switches
         else Answer("not installed", False)
     )
+    answers["frr"] = Answer("installed", True) if frr.is_installed() else Answer("not installed", False)
     answers["sandbox"] = Answer(probed.sandbox or "works", not probed.sandbox)
     for name in ("tun", "veth", "bridge", "tbf", "netem", "vxlan"):
         error = getattr(probed, name)

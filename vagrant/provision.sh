@@ -64,11 +64,22 @@ else
     # A dpkg that was interrupted refuses everything until it is told to continue.
     if [ -n "$(ls /var/lib/dpkg/updates 2>/dev/null)" ]; then dpkg --configure -a; fi
     apt update >/dev/null || warn "could not refresh every list of packages"
+    # The service of frr would keep this machine's routes. It is not started, now or when the machine starts again.
+    rule=/usr/sbin/policy-rc.d ours=
+    case " $missing " in *' frr '*) [ -e $rule ] || {
+        ours=yes
+        trap 'rm -f $rule' EXIT
+        # shellcheck disable=SC2016 # a script
+        printf '#!/bin/sh\n[ "$1" != frr ] || exit 101\n' >$rule
+        chmod 755 $rule
+    } ;; esac
     # shellcheck disable=SC2086 # a list of words
     apt install --no-install-recommends $missing >/var/log/sdnlab-provision.log 2>&1 || {
         tail -n 15 /var/log/sdnlab-provision.log >&2
         die "the packages could not be installed; see /var/log/sdnlab-provision.log. On Ubuntu, 'universe' must be enabled"
     }
+    [ -z "$ours" ] || { rm -f $rule; trap - EXIT; }
+    case " $missing " in *' frr '*) update-rc.d frr disable >/dev/null 2>&1 || : ;; esac
 fi
 
 # ---------------------------------------------------------------- modules

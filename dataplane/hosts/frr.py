@@ -24,7 +24,12 @@ SHELL = "vtysh"
 _PACKAGE = "install it: sudo apt-get install frr"
 _PATIENCE = 20.0
 MOST_LINES = 5
-_WRONG = re.compile(r"line (\d+): (?:% )?(.*)")
+_WRONG = re.compile(r"line (\d+): (?:% )?([^[:]*)(?:\[\d+\])?(.*)")
+
+
+def is_installed() -> bool:
+    """Whether this machine has FRR's shell and daemons."""
+    return DAEMONS.is_dir() and shutil.which(SHELL) is not None
 
 
 def with_settings(host: Host, tree: OwnTree) -> OwnTree:
@@ -40,7 +45,7 @@ def lacks(hosts: Iterable[Host]) -> list[Lack]:
     if not given:
         return []
     names = ", ".join(name for name, _ in given)
-    if not DAEMONS.is_dir() or shutil.which(SHELL) is None:
+    if not is_installed():
         return [Lack("FRR is not installed (frr:)", names, _PACKAGE)]
     if not seccomp.keeps_capabilities():
         what = f"FRR does not run in hosts on this processor ({os.uname().machine})"
@@ -76,7 +81,7 @@ def refused(text: str) -> list[str]:
         except (OSError, subprocess.TimeoutExpired) as error:
             return [f"{SHELL} can't check it: {error}"]
     lines = [
-        f"line {match[1]}: {match[2]}"
+        f"line {match[1]}: {match[2]}{match[3]}"
         for line in (done.stdout + done.stderr).splitlines()
         if (match := _WRONG.match(line))
     ]

@@ -1,3 +1,4 @@
+#!/bin/sh
 # Runs in a router. $0: the path of a daemon of FRR. Standard input: the configuration of all of them.
 umask 022
 name=${0##*/}
@@ -18,9 +19,10 @@ case $name in
     zebra) [ ! -e "${0%/*}/mgmtd" ] || until answers mgmtd; do sleep 0.1; done ;;
     *) until answers zebra; do sleep 0.1; done ;;
 esac
-(
+# The daemon gets no child by this: it would not wait for one.
+( (
     until answers "$name"; do sleep 0.05; done
     vtysh -b -d "$name" | grep -v '^\[[0-9|]*\] '
-) &
+) & )
 # -u, -g: it is root already, and stays it; root of a host is in no group frrvty, unless it is its own.
 exec "$0" -u root -g frrvty -P 0 --log stdout --log-level informational </dev/null

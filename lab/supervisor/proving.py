@@ -7,6 +7,8 @@ is reached, and that each link carries.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from controller.messages import Computed, TablesHeld
@@ -21,10 +23,36 @@ from lab.probe.proof import crossings_of, pairs_of, proven
 from lab.supervisor.controllers import SwitchController
 from lab.supervisor.pinging import ping, send
 from topologies.model.policy import Policy
+from topologies.model.routing import Routing
 from topologies.model.topology import Topology
 
 PATIENCE = 30.0
 """Timeout in seconds for the controller's proof."""
+
+
+LEARNING = 60.0
+"""Seconds within which routers learn their routes: OSPF elects its designated router after 40 (RFC 2328)."""
+PATIENCE_OF_ONE = 1.0
+"""Timeout in seconds of one try while they learn."""
+
+
+@dataclass(frozen=True)
+class Unlearned:
+    """Pairs between which routers have learned no routes in time."""
+
+    pairs: Sequence[tuple[str, str]] = ()
+
+    @property
+    def note(self) -> str:
+        """A text about them; empty: there are none."""
+        if not self.pairs:
+            return ""
+        some = ", ".join(f"{src} -> {dst}" for src, dst in self.pairs[:3])
+        more = f" and {len(self.pairs) - 3} more" if len(self.pairs) > 3 else ""
+        return (
+            f"FRR has led no packet there within {LEARNING:.0f} s, so these pairs don't count: {some}{more} "
+            "(see: sdnlab exec ROUTER -- vtysh -c 'show ip route'; sdnlab logs ROUTER)"
+        )
 
 
 @dataclass(frozen=True)
@@ -37,6 +65,7 @@ class Proving:
 
     def prove(self, told: Told) -> PingResult:
         """Prove all pairs; ``told`` is called with the progress of packets. Raises Failure."""
+        slow = self._routes_learned(told)
         if self.topology.applications:  # the user's own apps decide who reaches whom
             return ping(self.net, self.topology, None, None, "auto", told)
         computed = self._computed()
@@ -44,12 +73,12 @@ class Proving:
             why = computed.failed if computed is not None else "the controller did not do it"
             answer = ping(self.net, self.topology, None, None, "auto", told)
             note = f"all pairs by packets, since no computation can tell: {why}"
-            return {**answer, "note": "; ".join(filter(None, (answer["note"], note)))}
+            return {**answer, "note": "; ".join(filter(None, (answer["note"], note, slow.note)))}
         ring = self._ring(computed, told)
         now, held = self._held()
         if now is not computed:  # the tables have changed meanwhile
             computed, ring = now, self._ring(now, told)
-        left = self._left(computed, told)
+        left = self._left(computed, slow, told)
         hosts = [host.name for host in self.topology.hosts]
         down = [name for name, up in self.net.link_states().items() if not up]
         links = {link.name for link in self.topology.links}
@@ -85,13 +114,23 @@ class Proving:
             pairs = pairs_of(computed.ring)
             return send(self.net, self.topology, pairs, told=told, crossings=frames, method="stack")
 
-    def _left(self, computed: Computed, told: Told) -> PingResult | None:
-        """The pairs that the computation could not tell, by packets."""
-        pairs = pairs_of(computed.left)
-        note = ""
+    def _routes_learned(self, told: Told) -> Unlearned:
+        """Wait until routers have learned their routes; the pairs to which they have not."""
+        pairs = sorted(Routing(self.topology).learned)
+        end = time.monotonic() + LEARNING
+        while pairs and time.monotonic() < end:
+            result = send(self.net, self.topology, pairs, PATIENCE_OF_ONE, told)
+            pairs = sorted({(failure.src, failure.dst) for failure in result.failures})
+        return Unlearned(pairs)
+
+    def _left(self, computed: Computed, slow: Unlearned, told: Told) -> PingResult | None:
+        """The pairs that the computation could not tell, by packets; not those that routers don't know."""
+        pairs = [pair for pair in pairs_of(computed.left) if pair not in slow.pairs]
+        note = slow.note
         policy = Policy(self.topology)
         if pairs and policy:
-            pairs, note = tellable(self.topology.hosts, pairs, policy)
+            pairs, more = tellable(self.topology.hosts, pairs, policy)
+            note = "; ".join(filter(None, (note, more)))
         if not pairs and not note:
             return None
         answer = ping(self.net, self.topology, pairs, None, "auto", told)

@@ -175,6 +175,28 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec pc -- ping -c 1 -W 1 alone": (1, "0 received"),
         "sdnlab flows s1 | grep forwarded": (0, r"forwarded by r1, from 10\.4\.0\.0/24"),
     },
+    "ospf": {
+        "sdnlab exec r1 -- vtysh -c 'show ip ospf neighbor'": (0, r"(?s)10\.255\.0\.2 .*10\.255\.0\.3 "),
+        "sdnlab exec r1 -- vtysh -c 'show ip route'": (0, r"O>\* 10\.4\.0\.0/24 \[110/"),
+        "sdnlab exec pc -- traceroute -n 10.4.0.1 #1": (
+            0,
+            r"(?s)1  10\.1\.0\.254 .*2  10\.2\.0\.2 .*3  10\.4\.0\.1 ",
+        ),
+        "sdnlab exec pc -- traceroute -n 10.4.0.1 #2": (
+            0,
+            r"(?s)1  10\.1\.0\.254 .*2  10\.3\.0\.2 .*3  10\.3\.0\.6 .*4  10\.4\.0\.1 ",
+        ),
+        "sdnlab logs r1": (0, r"ospfd [0-9.]+ starting"),
+    },
+    "bgp": {
+        "sdnlab exec r1 -- vtysh -c 'show bgp summary'": (0, r"192\.0\.2\.2 +4 +64502 "),
+        "sdnlab exec r1 -- vtysh -c 'show bgp ipv4 unicast'": (0, r"\*> 10\.4\.0\.0/24 "),
+        "sdnlab exec r1 -- ip -4 route": (0, r"10\.4\.0\.0/24 .*proto bgp"),
+        "sdnlab exec pc -- traceroute -n 10.4.0.1": (
+            0,
+            r"(?s)1  10\.1\.0\.254 .*2  192\.0\.2\.6 .*3  192\.0\.2\.10 .*4  10\.4\.0\.1 ",
+        ),
+    },
     "multi-domain": {
         "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
         "sdnlab exec web1 -- traceroute -n db2": (0, r"2  10\.1\.2\.\d+ "),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.dataplane_lab import ORDINARY, loosened_tun
+from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0, reason="is the ordinary case for a test run by an ordinary user"
@@ -118,3 +120,13 @@ def test_checks_traces_packets_reports_and_courses_of_an_ordinary_user(user: Use
     assert [(one["name"], one["verdict"]) for one in again] == [(one["name"], "passed") for one in results]
     (user.home / "test_users.py").write_text(TESTS, encoding="utf-8")
     assert "1 passed" in user("test-lab", str(user.home))
+
+
+def test_routers_of_an_ordinary_user_learn_routes(user: User) -> None:
+    if shutil.which("vtysh") is None:
+        pytest.skip("FRR is not installed")
+    assert "all 24 of 24 pairs" in user("up", str(ROOT / "topologies" / "ospf.yaml"), "-d")
+    assert "O>* 10.4.0.0/24" in user("exec", "r1", "--", "vtysh", "-c", "show ip route")
+    assert "1 received" in user("exec", "pc", "--", "ping", "-c", "1", "-W", "5", "fd04::1")
+    user("exec", "r1", "--", "pkill", "-9", "ospf6d")
+    until(lambda: "command ospf6d ended (signal 9)" in user("events"), "the end of a daemon is told", 60)

@@ -76,9 +76,12 @@ def settings(name: str, spec: HostSpec, folder: str, report: Report) -> dict[str
 
 
 def frr_file(spec: HostSpec) -> str | None:
-    """The path of the file with FRR's configuration; None: it is in the topology file, or there is none."""
+    """The path of the file with FRR's configuration; None: it is in the topology file, or there is none.
+
+    A path has no blanks. A block of YAML with one line comes without its line end.
+    """
     text = spec.frr if spec.kind == ROUTER else None
-    return None if text is None or "\n" in text else text
+    return text if text and len(text.split()) == 1 and "\n" not in text and "\0" not in text else None
 
 
 def frr(name: str, spec: HostSpec, files: Mapping[str, bytes], report: Report) -> dict[str, Any]:
@@ -92,9 +95,6 @@ def frr(name: str, spec: HostSpec, files: Mapping[str, bytes], report: Report) -
     file = frr_file(spec)
     text = spec.frr
     if file is not None:
-        if not file:
-            allowed = "a configuration of FRR, or the path of a file with one"
-            report.add(here, "is empty", allowed, "write one")
         try:
             text = files.get(file, b"").decode("utf-8")
         except UnicodeDecodeError:
@@ -102,6 +102,7 @@ def frr(name: str, spec: HostSpec, files: Mapping[str, bytes], report: Report) -
             return {}
     if "\0" in text:
         report.add(here, "has a NUL character", "a configuration of FRR", "remove it")
+        return {}
     for line, protocol in unknown_protocols(text):
         report.add(
             here,
@@ -109,7 +110,7 @@ def frr(name: str, spec: HostSpec, files: Mapping[str, bytes], report: Report) -
             ", ".join(f"router {word}" for word in PROTOCOLS),
             "correct the line",
         )
-    return {"frr": _whole_lines(text)}
+    return {"frr": _whole_lines(text.rstrip())}
 
 
 def beside(folder: str, path: str, word: str) -> str:

@@ -180,7 +180,7 @@ class HostSpec(InterfaceSpec):
     frr: Text | None = Field(
         None,
         description="router: the configuration of FRR (dynamic routing: OSPF, BGP and others), which runs in "
-        "it: a text of several lines, or the path of a file beside this one.",
+        "it: a text, or the path of a file beside this one (a path has no blanks).",
         examples=["router ospf\n network 10.0.0.0/8 area 0\n", "r1.conf"],
     )
     serves: Annotated[list[Serving | None] | None, Or(TEXT)] = Field(

@@ -23,6 +23,7 @@ LAB = [
     "slirp4netns",
     "busybox",
     "dnsmasq",
+    "vtysh",
     "ip",
     "ping",
     "tcpdump",
