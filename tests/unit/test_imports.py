@@ -47,6 +47,7 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
     "dataplane.hosts.namespace": (
         "every exec imports it, and needs 7 ms less without what builds",
         (
+            "dataplane.hosts.frr",
             "dataplane.hosts.interface",
             "dataplane.hosts.limits",
             "dataplane.hosts.own_mounts",
@@ -56,8 +57,8 @@ LATER: dict[str, tuple[str, tuple[str, ...]]] = {
         ),
     ),
     "dataplane.hosts.room": (
-        "every exec imports it, and most hosts have nothing of their own",
-        ("dataplane.hosts.own_mounts", "dataplane.hosts.own_tree"),
+        "every exec imports it, most hosts have nothing of their own, and few have daemons",
+        ("dataplane.hosts.own_mounts", "dataplane.hosts.own_tree", "linux.seccomp"),
     ),
     "dataplane.hosts.container.driver": (
         "every exec imports it, and needs 10 ms less without what starts containers",
