@@ -22,6 +22,7 @@ from topologies.model.attachment import (
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
 from topologies.model.topology import Port, Topology
+from topologies.model.trunks import beside
 from topologies.model.wires import Shaping, both_ways
 from topologies.resolve.functions import INSTANCE_PORT, instance_names
 from topologies.resolve.mtus import misfits
@@ -53,7 +54,7 @@ def switch_in(topology: Topology, domain: str) -> str:
 def move(topology: Topology, host: str, switch: str) -> Topology:
     """The same lab with ``host`` on ``switch``, at its lowest free port; addresses stay.
 
-    A host that is there already stays where it is. Raises ``Impossible``.
+    All VLANs of a trunk move together. A host that is there already stays where it is. Raises ``Impossible``.
     """
     hosts = {existing.name: existing for existing in topology.hosts}
     if host not in hosts:
@@ -66,9 +67,11 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
     moved = hosts[host]
     if moved.port.switch == switch:
         return topology
-    number = _free_port(topology, switch, 1)
-    there = moved.model_copy(update={"port": Port(switch=switch, number=number)})
-    return topology.model_copy(update={"hosts": tuple({**hosts, host: there}.values())})
+    for other in beside(topology, moved):
+        number = _free_port(topology, switch, 1)
+        hosts[other.name] = other.model_copy(update={"port": Port(switch=switch, number=number)})
+        topology = topology.model_copy(update={"hosts": tuple(hosts.values())})
+    return topology
 
 
 _EFFECTS: dict[str, Callable[[str], Any]] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address
 
 from dataplane.plan.pieces import HostPlan, PortPlan, SpaceKind, WirePlan
+from dataplane.plan.trunks import TrunkPlan
 from dataplane.plan.underlay import VxlanPlan
 
 End = tuple[str, str]
@@ -105,6 +106,17 @@ class SetShaped:
 
 
 @dataclass(frozen=True, slots=True)
+class SetTrunks:
+    """Remove the bridges of trunks, and add others."""
+
+    lost: tuple[TrunkPlan, ...] = ()
+    gained: tuple[TrunkPlan, ...] = ()
+
+    def undone(self) -> SetTrunks:
+        return SetTrunks(self.gained, self.lost)
+
+
+@dataclass(frozen=True, slots=True)
 class SetController:
     """Give a switch with empty tables to another controller; the controllers by their names."""
 
@@ -193,7 +205,8 @@ class SetMtu:
 
 Wires = AddWire | RemoveWire | MoveWire | ConfigureWire | SetEnds
 Tunnels = AddTunnel | RemoveTunnel | Forward | SetMtu
-Operation = AddSpace | RemoveSpace | Wires | SetPorts | SetShaped | SetController | SetTimeouts | Tunnels
+Switching = SetPorts | SetShaped | SetTrunks | SetController | SetTimeouts
+Operation = AddSpace | RemoveSpace | Wires | Switching | Tunnels
 
 
 def undone(operations: Iterable[Operation]) -> list[Operation]:

@@ -28,9 +28,11 @@ from dataplane.change.operations import (
     SetPorts,
     SetShaped,
     SetTimeouts,
+    SetTrunks,
 )
 from dataplane.plan.lab import Plan, space_kinds
 from dataplane.plan.pieces import PortPlan, WirePlan
+from dataplane.plan.trunks import TrunkPlan
 from dataplane.plan.underlay import VxlanPlan
 from dataplane.plan.volumes import impossible
 from dataplane.plan.wiring import Wiring, wire_name
@@ -109,7 +111,9 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     extend += [AddWire(wire) for wire in wires.early]
     extend += ports.set({}, ports.extending)
     extend += ports.set_shaped(True)
-    shift: list[Operation] = ports.set(ports.cleared, {})
+    lost, gained = _trunks(old, new, wires)
+    shift: list[Operation] = [SetTrunks(lost=lost)] if lost else []
+    shift += ports.set(ports.cleared, {})
     shift += [RemoveWire(wire) for wire in wires.cleared]
     finish: list[Operation] = []
     for end, device in tunnels[1].items():
@@ -123,6 +127,7 @@ def steps(old: Plan, new: Plan, before: Wiring, after: Wiring) -> Steps:
     shift += [AddWire(wire) for wire in wires.late]
     shift += _set_ends(before, after, wires)
     shift += ports.set(ports.swapped, ports.shifting)
+    shift += [SetTrunks(gained=gained)] if gained else []
     shift += _set_controllers(old, new)
     finish += [ConfigureWire(replace(wire, whole=True), wire) for wire in wires.aided_again]
     finish += ports.set_shaped(False)
@@ -142,6 +147,17 @@ def _set_controllers(old: Plan, new: Plan) -> Iterator[Operation]:
             before = was.get(bridge.switch, bridge.controller)
             if before != bridge.controller:
                 yield SetController(bridge.switch, before, bridge.controller)
+
+
+def _trunks(
+    old: Plan, new: Plan, wires: _Wires
+) -> tuple[tuple[TrunkPlan, ...], tuple[TrunkPlan, ...]]:
+    """The trunks whose bridges go before wires change, and those whose bridges come after. A bridge is made
+    anew when any of its devices is."""
+    touched = wires.remade | wires.leaving | wires.coming
+    same = {trunk for trunk in {*old.trunks} & {*new.trunks} if not trunk.ends & touched}
+    lost = tuple(trunk for trunk in old.trunks if trunk not in same)
+    return lost, tuple(trunk for trunk in new.trunks if trunk not in same)
 
 
 def _timeouts(old: Plan, new: Plan) -> tuple[list[Operation], list[Operation]]:

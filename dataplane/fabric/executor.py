@@ -23,6 +23,7 @@ from dataplane.change.operations import (
     SetPorts,
     SetShaped,
     SetTimeouts,
+    SetTrunks,
 )
 from dataplane.fabric.parts import Parts
 from dataplane.fabric.wires import GONE
@@ -30,7 +31,7 @@ from dataplane.fabric.wires import GONE
 Job = Callable[[Sequence[Any]], None]
 Jobs = Mapping[type[Operation], Job]
 """Kind of operation -> the function that does operations of this kind."""
-UNCERTAIN = (AddSpace, AddWire, AddTunnel, SetPorts, SetController)
+UNCERTAIN = (AddSpace, AddWire, AddTunnel, SetPorts, SetTrunks, SetController)
 """Kinds that may be done in part, or done although they failed. They can be undone in each case."""
 
 
@@ -87,6 +88,7 @@ def jobs(parts: Parts) -> Jobs:
         SetEnds: _each(set_ends),
         SetPorts: switches.exchange_ports,
         SetShaped: _each(switches.set_shaped),
+        SetTrunks: _each(lambda operation: switches.set_trunks(operation.lost, operation.gained)),
         SetController: switches.give,
         SetTimeouts: _each(lambda operation: switches.set_timeouts(operation.domain, operation.new)),
         AddTunnel: _each(lambda operation: underlay.add_device(operation.device)),

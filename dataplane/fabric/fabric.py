@@ -72,7 +72,7 @@ class Fabric:
             spaces,
             hosts,
             Wires(spaces, hosts),
-            Switches(domains, self.run_dir, controllers, datapath, tell_daemon),
+            Switches(domains, self.run_dir, controllers, datapath, tell_daemon, self.plan.trunks),
             UnderlayFabric(self.plan.underlay, spaces),
         )
         self.executor = Executor(jobs(self.parts))

@@ -18,6 +18,7 @@ from dataplane.ovs.openvswitch import OpenVSwitch, OpenVSwitchError
 from dataplane.ovs.unixctl import control_socket
 from dataplane.plan.lab import MANAGEMENT
 from dataplane.plan.pieces import BridgePlan, DomainPlan, PortPlan
+from dataplane.plan.trunks import TrunkPlan
 from dataplane.sandbox.namespaces import Namespace, in_threads, start_thread
 from topologies.model.choices import SDNLAB
 
@@ -45,7 +46,8 @@ class Switches:
     ``domains``: those of the lab's plan, set again when the plan changes.  ``run_dir`` gets a directory for
     each.  ``controllers``: name -> address; switches of a controller without an entry get no controller.
     ``datapath``: what they forward with.
-    ``tell_daemon`` is called when a domain's daemon ends or starts again.
+    ``tell_daemon`` is called when a domain's daemon ends or starts again.  ``trunks``: those of the lab when
+    it starts.
     """
 
     def __init__(
@@ -55,8 +57,10 @@ class Switches:
         controllers: Mapping[str, tuple[str, int]] = OWN_CONTROLLER,
         datapath: Datapath = USERSPACE,
         tell_daemon: TellDaemon = lambda domain, news: None,
+        trunks: tuple[TrunkPlan, ...] = (),
     ) -> None:
         self.domains = domains
+        self._trunks = trunks
         self.datapath = datapath
         self._run_dir = run_dir
         self._controllers = dict(controllers)
@@ -117,6 +121,8 @@ class Switches:
         for bridge in domain.bridges:
             operations += ovsdb.add_ports(bridge.device, [port for port in bridge.ports if port.is_device])
         operations += self._controllers_of(b for b in domain.bridges if b.switch not in self._bare)
+        here = [trunk for trunk in self._trunks if trunk.netns == domain.netns]
+        operations += ovsdb.trunk_operations(here, self.datapath.type)
         self._running[domain.name].apply(operations)
 
     def verify(self) -> None:
@@ -194,6 +200,27 @@ class Switches:
         ]
         if changes:
             switch.apply(changes)
+
+    def set_trunks(self, lost: Iterable[TrunkPlan], gained: Iterable[TrunkPlan]) -> None:
+        """Remove the bridges of trunks, and add others."""
+        for domain in self.domains:
+            going = [trunk for trunk in lost if trunk.netns == domain.netns]
+            coming = [trunk for trunk in gained if trunk.netns == domain.netns]
+            if not going and not coming:
+                continue
+            # an earlier request may have been done although its answer was lost
+            switch = self._running[domain.name]
+            there = switch.bridge_rows()
+            wanted = {bridge.device for trunk in (*going, *coming) for bridge in trunk.bridges}
+            operations = [
+                operation
+                for device in sorted(wanted & there.keys())
+                for operation in ovsdb.remove_bridge(there[device])
+            ]
+            if operations:
+                switch.apply(operations)
+            if coming:
+                switch.apply(ovsdb.trunk_operations(coming, self.datapath.type))
 
     def exchange_ports(self, some: Iterable[SetPorts]) -> None:
         """Change ports: in several domains at the same time, and in one transaction for each domain."""

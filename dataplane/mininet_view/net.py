@@ -271,7 +271,6 @@ class LabNet(Mininet):  # type: ignore[misc]
                 switch.set_up = lambda up, name=bridge.switch: self.change_switch(name, up)  # type: ignore[misc]
                 self.switches.append(switch)
                 self.nameToNode[bridge.switch] = switch
-        numbers = {(b.switch, p.device): p.number for d in plan.domains for b in d.bridges for p in b.ports}
         model = {host.name: host for host in self.topology.hosts}
         for host in plan.hosts:
             link = LabLink(wire_name(host.name, host.switch), self.is_up)
@@ -280,7 +279,7 @@ class LabNet(Mininet):  # type: ignore[misc]
             node = self[near.node]
             number = len(node.intfs)
             link.intf1 = LabIntf(host.near.device, node, number, link, near.mac, address)
-            number = numbers[host.switch, host.far.device]
+            number = host.host.port.number
             link.intf2 = LabIntf(host.far.device, self[host.switch], number, link, None, None)
             self.links.append(link)
         for wire in plan.links:

@@ -13,9 +13,11 @@ import socket
 import time
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import Any
 
 from dataplane.plan.lab import BridgePlan, PortPlan
+from dataplane.plan.trunks import TagBridge, TrunkPlan
 from topologies.model.choices import SDNLAB
 from wire.mac import BROADCAST, LOCAL_BIT, mac_text
 
@@ -77,15 +79,17 @@ def _uuid_name(kind: str, name: str) -> str:
     return f"{kind}_" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in name)
 
 
-def port_operations(bridge: str, port: PortPlan) -> list[Operation]:
-    """Insert one port and its interface; the caller links it to its bridge."""
+def port_operations(
+    bridge: str, port: PortPlan, more: Mapping[str, Any] = MappingProxyType({})
+) -> list[Operation]:
+    """Insert one port and its interface; the caller links it to its bridge. ``more``: columns of the port."""
     interface: dict[str, Any] = {"name": port.device, "ofport_request": port.number}
     if port.peer is not None:
         interface |= {"type": "patch", "options": ovs_map({"peer": port.peer})}
     if port.tunnel:  # ovs-vswitchd.conf.db(5): VNI and VTEP come from the flow
         interface |= {"type": "vxlan", "options": ovs_map({"key": "flow", "remote_ip": "flow"})}
     i, p = _uuid_name("i", port.device), _uuid_name("p", port.device)
-    row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i]}
+    row: dict[str, Any] = {"name": port.device, "interfaces": ["named-uuid", i], **more}
     operations: list[Operation] = [{"op": "insert", "table": "Interface", "uuid-name": i, "row": interface}]
     if port.shaped:
         operations.append(_alone(port))
@@ -156,6 +160,65 @@ def bridge_operations(
         operations += controller_operations(bridge, controller)
     if names:
         operations.append(_mutate(DATABASE, [], [["bridges", "insert", ovs_set(names)]]))
+    return operations
+
+
+_NO_VLAN = 4095
+"""The VLAN of a bridge's own port: no frame is in it, so the kernel gets none (IEEE 802.1Q reserves it)."""
+
+
+def trunk_operations(trunks: Iterable[TrunkPlan], datapath: str) -> list[Operation]:
+    """Insert the bridges of trunks, which are VLAN switches of their own."""
+    operations: list[Operation] = []
+    names = []
+    for trunk in trunks:
+        for bridge in trunk.bridges:
+            operations += _tag_bridge(bridge, datapath)
+            names.append(["named-uuid", _uuid_name("b", bridge.device)])
+    if names:
+        operations.append(_mutate(DATABASE, [], [["bridges", "insert", ovs_set(names)]]))
+    return operations
+
+
+def _tag_bridge(bridge: TagBridge, datapath: str) -> list[Operation]:
+    operations: list[Operation] = []
+    own = PortPlan(bridge.device, 0)
+    for port in bridge.ports:
+        vlan: dict[str, Any] = {"vlan_mode": "trunk", "trunks": ovs_set(bridge.tags)}
+        if port.tag is not None:
+            vlan = {"vlan_mode": "access", "tag": port.tag}
+        operations += port_operations(bridge.device, port.port, vlan)
+    interface = {"name": own.device, "type": "internal"}
+    i, p = _uuid_name("i", own.device), _uuid_name("p", own.device)
+    operations += [
+        {"op": "insert", "table": "Interface", "uuid-name": i, "row": interface},
+        _insert(
+            "Port",
+            p,
+            {
+                "name": own.device,
+                "interfaces": ["named-uuid", i],
+                "vlan_mode": "access",
+                "tag": _NO_VLAN,
+            },
+        ),
+        _insert(
+            "Bridge",
+            _uuid_name("b", bridge.device),
+            {
+                "name": bridge.device,
+                "datapath_type": datapath,
+                "fail_mode": "standalone",  # and no controller: it is a switch by itself
+                # In each VLAN, all but the sender get everything: nothing is learned that could be out of date
+                "flood_vlans": ovs_set(bridge.tags),
+                "other_config": ovs_map({"forward-bpdu": "true", "disable-in-band": "true"}),
+                "ports": ovs_set(
+                    ["named-uuid", _uuid_name("p", device)]
+                    for device in (own.device, *(port.port.device for port in bridge.ports))
+                ),
+            },
+        ),
+    ]
     return operations
 
 

@@ -27,6 +27,7 @@ from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.several import default_routes, hosts_names, stated_defaults, tables
 from dataplane.plan.stretches import breaks
+from dataplane.plan.trunks import TrunkPlan, patch, trunk_plan
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model import outside
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
@@ -36,6 +37,7 @@ from topologies.model.kinds import DhcpServer, LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
 from topologies.model.topology import Host, Port, Topology
 from topologies.model.transit import without_offloads
+from topologies.model.trunks import trunks
 from topologies.model.zones import udp_timeouts
 
 DEVICE_NAME_LIMIT = 15
@@ -63,6 +65,7 @@ class Plan:
     links: tuple[LinkPlan, ...]
     underlay: UnderlayPlan = NONE
     instances: tuple[InstancePlan, ...] = ()
+    trunks: tuple[TrunkPlan, ...] = ()
     largest: int = LARGEST
     """Bytes of the largest packet that any host or function sends without segmentation."""
 
@@ -80,7 +83,9 @@ class Plan:
         wires: dict[tuple[str, ...], WirePlan] = {("host", host.name): host.wire for host in self.hosts}
         for instance in self.instances:
             wires |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
+        wires |= {("trunk", trunk.name): trunk.wire for trunk in self.trunks}
         wires = {key: replace(wire, largest=self.largest) for key, wire in wires.items()}
+        wires |= {("link", "trunk", trunk.name): trunk.tagged for trunk in self.trunks}
         return wires | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
 
 
@@ -193,7 +198,16 @@ def plan(
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
     shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
     ports: dict[str, list[PortPlan]] = {switch.name: [] for switch in topology.switches}
+    all_trunks = trunks(topology)
+    patches = {
+        (vlan.port.switch, vlan.port.number): patch(trunk, vlan.port.number, vlan.vlan or 0)
+        for trunk in all_trunks
+        for vlan in trunk.vlans
+    }
     for (switch, number), device in sorted(devices.items(), key=lambda item: item[0][1]):
+        if (switch, number) in patches:
+            ports[switch].append(patches[switch, number])
+            continue
         shaped = (switch, number) in shaped_ports
         ports[switch].append(PortPlan(device, number, peers.get((switch, number)), shaped))
     for name, more in crossing.items():
@@ -224,7 +238,12 @@ def plan(
     shapings += [link.shaping for link in under.links if link.shaping is not None]
     buckets = (limiter.rate.burst for limiter in topology.functions if isinstance(limiter, RateLimiter))
     largest = largest_packet(shapings, buckets)
-    return Plan(domains, hosts, tuple(links), under, instances, largest)
+    by_name = {host.name: host for host in hosts} if all_trunks else {}
+    trunk_plans = tuple(
+        trunk_plan(trunk, by_name, device_name(trunk.device, f"trunk{number}"))
+        for number, trunk in enumerate(all_trunks)
+    )
+    return Plan(domains, hosts, tuple(links), under, instances, trunk_plans, largest)
 
 
 def _crossing_ports(topology: Topology, overlay: Overlay) -> dict[str, list[PortPlan]]:
@@ -386,6 +405,7 @@ def _host(
 ) -> HostPlan:
     name = netns["host", host.name]
     short = f"eth{host.name.rpartition('-eth')[2]}" if host.of else "eth0"
+    short = f"eth0.{host.vlan}" if host.trunk else short
     near = EndPlan(name, device_name(host.interface, short), host.mac)
     far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataplane.plan.lab import Plan, PortPlan
+from dataplane.plan.trunks import cut
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ def wire_name(host: str, switch: str) -> str:
 def with_near_ends(plan: Plan, far: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
     """These ends, with the near ends of hosts' and functions' wires of which they are the far ends: those
     lose and get their carrier with them."""
-    wires = [host.wire for host in plan.hosts] + [w for instance in plan.instances for w in instance.wires]
+    wires = [host.wire for host in plan.hosts] + [trunk.wire for trunk in plan.trunks]
+    wires += [w for instance in plan.instances for w in instance.wires]
     near = {(w.near.netns, w.near.device) for w in wires if (w.far.netns, w.far.device) in far}
     return far | near
 
@@ -58,6 +60,13 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
         cut = wire_name(host.name, host.switch) in links_down
         if cut or host.switch in switches_down:
             down.add((host.far.netns, host.far.device))
+    if plan.trunks:
+        loose = {
+            host.name
+            for host in plan.hosts
+            if wire_name(host.name, host.switch) in links_down or host.switch in switches_down
+        }
+        down |= cut(plan.trunks, frozenset(loose))
     for instance in plan.instances:
         if instance.switch in switches_down:
             down |= {(wire.far.netns, wire.far.device) for wire in instance.wires}

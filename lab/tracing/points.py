@@ -56,10 +56,17 @@ def points(
 
 def _ports(plan: Plan) -> dict[tuple[str, int], tuple[str, str]]:
     """(switch, port's number) -> namespace and device, of the ports that are devices."""
-    return {
+    ports = {
         (bridge.switch, port.number): (domain.netns, port.device)
         for domain in plan.domains
         for bridge in domain.bridges
         for port in bridge.ports
         if port.is_device
     }
+    # the ports of VLANs on trunks are no devices, but the wires of these VLANs have ends
+    hosts = {
+        (host.switch, host.host.port.number): (host.far.netns, host.far.device)
+        for host in plan.hosts
+        if host.host.trunk
+    }
+    return ports | hosts

@@ -93,6 +93,8 @@ class Host(Frozen):
     A host with several interfaces is several of these, which share one namespace: the first has the host's
     name and all that concerns the host itself; each further one has a name of its own, and ``of``: the name
     of the first. ``device``: the interface's name in the namespace, if the file gives it; see ``interface``.
+    A trunk has an interface for each of its VLANs: ``trunk`` is the name of its device, and ``vlan`` the
+    identifier in the tags of this interface's frames there; see ``topologies.model.trunks``.
 
     ``kind``: one of ``topologies.model.choices.HOST_KINDS``. ``mac``: in lower case with colons.
     ``ipv4``, ``ipv6``: set when its network has a subnet of this family. ``shaping``: that of its wire.
@@ -108,6 +110,8 @@ class Host(Frozen):
     name: str
     of: str = ""
     device: str = ""
+    trunk: str = ""
+    vlan: int | None = None
     kind: str = NAMESPACE
     network: str
     port: Port
@@ -126,7 +130,10 @@ class Host(Frozen):
 
     @property
     def interface(self) -> str:
-        """The name of its device: by default that of a further interface, or ``<name>-eth0``."""
+        """The name of its device: by default that of a further interface, or ``<name>-eth0``; on a trunk that
+        of the trunk and the VLAN, ``<name>-eth0.10``."""
+        if self.trunk:
+            return f"{self.trunk}.{self.vlan}"
         return self.device or (self.name if self.of else f"{self.name}-eth0")
 
     @property

@@ -73,12 +73,14 @@ class Link(Frozen):
 class Network(Frozen):
     """A layer-2 segment of a tenant; hosts reach each other only inside one network.
 
-    ``vni``: its VXLAN network identifier (RFC 7348), if the lab has an underlay. ``gateway4``,
+    ``vni``: its VXLAN network identifier (RFC 7348), if the lab has an underlay. ``vlan``: the identifier in
+    the tags of its frames on trunks (IEEE 802.1Q), if the file gives one; unique in the lab. ``gateway4``,
     ``gateway6``: the addresses of its router in it, if it has one.
     """
 
     name: str
     vni: int | None = None
+    vlan: int | None = None
     subnet4: IPv4Network | None = None
     subnet6: IPv6Network | None = None
     gateway4: IPv4Interface | None = None

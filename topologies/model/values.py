@@ -10,6 +10,10 @@ MAX_VNI = (1 << 24) - 1
 """The highest VXLAN network identifier (RFC 7348, section 5)."""
 
 
+MAX_VLAN = 4094
+"""The highest VLAN identifier of a network (IEEE 802.1Q, 9.6: 0 and 4095 are reserved)."""
+
+
 class Frozen(BaseModel):
     """A value: it never changes, is compared by content, and has no unknown keys."""
 

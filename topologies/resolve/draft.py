@@ -30,6 +30,8 @@ from topologies.syntax.specification import File, LinkSpec, NetworkSpec, SwitchS
 Entry = TypeVar("Entry")
 
 DEFAULT_NETWORK = "lan"
+_ONE_NETWORK = {DEFAULT_NETWORK: NetworkSpec()}
+"""The networks of a file that names none."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +118,7 @@ def begin(
     """A draft with the content of the file, in which nothing is resolved."""
     kept = pinned.kept(running)
     report = problems.report()
-    entries = expanded(spec.hosts or {}, report)
+    entries = expanded(spec.hosts or {}, spec.networks or _ONE_NETWORK, report)
     problems = problems.and_those_of(report)
     report = problems.report()
     functions = servers(spec, report)
@@ -137,7 +139,7 @@ def begin(
         interfaces=entries.of,
         links=tuple(enumerate(spec.links or ())),
         function_specs=in_order(functions),
-        network_specs=spec.networks or {DEFAULT_NETWORK: NetworkSpec()},
+        network_specs=spec.networks or _ONE_NETWORK,
     )
 
 

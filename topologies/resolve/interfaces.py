@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from topologies.model.topology import Network
+from topologies.resolve import trunks
 from topologies.syntax.host_specification import HostSpec, InterfaceSpec
 from topologies.syntax.problem import Path, Report, shown
+from topologies.syntax.specification import NetworkSpec
 
 MOST = 100
 """Interfaces of a host."""
@@ -27,14 +29,16 @@ _OWN = tuple(InterfaceSpec.model_fields)
 
 class Of(NamedTuple):
     """What an entry is an interface of. ``host``: empty for the first one, which has the host's own name.
-    ``device``: its name if the file gives one."""
+    ``device``: its name if the file gives one. ``trunk``, ``vlan``: as in ``topologies.model.hosts.Host``."""
 
     host: str
     device: str
+    trunk: str = ""
+    vlan: int | None = None
 
-    def fields(self) -> dict[str, str]:
+    def fields(self) -> dict[str, Any]:
         """Those of ``topologies.model.hosts.Host``."""
-        return {"of": self.host, "device": self.device}
+        return {"of": self.host, "device": self.device, "trunk": self.trunk, "vlan": self.vlan}
 
 
 NO_INTERFACE = Of("", "")
@@ -59,11 +63,11 @@ class Expanded:
         return path
 
 
-def expanded(hosts: Mapping[str, HostSpec], report: Report) -> Expanded:
+def expanded(
+    hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec], report: Report
+) -> Expanded:
     """The hosts with their interfaces as entries. Problems are reported."""
-    entries: dict[str, HostSpec] = {}
-    of: dict[str, Of] = {}
-    written: dict[Path, Path] = {}
+    entries = _Entries(hosts)
     for host, spec in hosts.items():
         here: Path = ("hosts", host, "interfaces")
         if spec.interfaces is not None:
@@ -71,34 +75,97 @@ def expanded(hosts: Mapping[str, HostSpec], report: Report) -> Expanded:
         if spec.interfaces is not None and not spec.interfaces:
             report.add(here, "the host has no interface", "a list like [s1, s2]", "write one")
         if not spec.interfaces:
-            entries[host] = spec
+            if spec.interfaces is None and spec.trunk is not None:
+                entries.add_trunk(host, ("hosts", host), "0", spec, networks, report)
+            else:
+                entries.written_out[host] = spec
             if spec.interfaces is not None or report.is_broken(here):
                 for key in ("switch", "network"):
                     report.broke(("hosts", host, key))  # that they are missing needs no problem of its own
             continue
         if len(spec.interfaces) > MOST:
             report.add(here, f"the host has {len(spec.interfaces)} interfaces", f"up to {MOST}", "take fewer")
-        for number, (key, interface) in enumerate([*spec.interfaces.items()][:MOST]):
-            listed = key.isdecimal() and key.isascii()
-            device = "" if listed else key
-            if not listed:
+        for key, interface in [*spec.interfaces.items()][:MOST]:
+            if not _is_listed(key):
                 _check_device((*here, key), key, report)
-            if number == 0:
-                entries[host] = spec.model_copy(update=_keys(interface))
-                of[host] = Of("", device)
-                for own in _OWN:
-                    alias = InterfaceSpec.model_fields[own].alias or own
-                    written["hosts", host, alias] = (*here, key, alias)
-                continue
-            name = f"{host}-eth{key}" if listed else f"{host}-{key}"
-            if name in hosts or name in entries:
-                what = f"this interface has the name {shown(name)}, and so has another host"
-                report.add((*here, key), what, remedy="rename one")
-                continue
-            entries[name] = HostSpec(kind=spec.kind).model_copy(update=_keys(interface))
-            of[name] = Of(host, device)
-            written["hosts", name] = (*here, key)
-    return Expanded(entries, of, written)
+            if interface.trunk is not None:
+                entries.add_trunk(host, (*here, key), key, interface, networks, report)
+            else:
+                name = f"{host}-eth{key}" if _is_listed(key) else f"{host}-{key}"
+                device = "" if _is_listed(key) else key
+                entries.add(host, name, Of(host, device), _keys(interface), (*here, key), report)
+        if host not in entries.written_out:  # trunks without a VLAN, which are reported
+            entries.written_out[host] = spec
+            report.broke(("hosts", host, "network"))
+            report.broke(("hosts", host, "switch"))
+    return Expanded(entries.written_out, entries.of, entries.where)
+
+
+class _Entries:
+    """The entries so far; see ``Expanded``."""
+
+    def __init__(self, hosts: Mapping[str, HostSpec]) -> None:
+        self.hosts = hosts
+        self.written_out: dict[str, HostSpec] = {}
+        self.of: dict[str, Of] = {}
+        self.where: dict[Path, Path] = {}
+
+    def add(
+        self, host: str, name: str, of: Of, keys: Mapping[str, Any], path: Path, report: Report
+    ) -> str | None:
+        """Add an interface: the host itself if it has none yet, else ``name``. Returns its name; None if
+        another entry has it."""
+        spec = self.hosts[host]
+        if host not in self.written_out:
+            self.written_out[host] = spec.model_copy(update=dict(keys))
+            self.of[host] = of._replace(host="")
+            for own in _OWN:
+                alias = InterfaceSpec.model_fields[own].alias or own
+                self.where["hosts", host, alias] = (*path, alias)
+            return host
+        if name in self.hosts or name in self.written_out:
+            what = f"this interface has the name {shown(name)}, and so has another host"
+            if of.trunk:
+                what = f"this VLAN's interface has the name {shown(name)}, and so has another one"
+            report.add(path, what, remedy="rename one")
+            return None
+        self.written_out[name] = HostSpec(kind=spec.kind).model_copy(update=dict(keys))
+        self.of[name] = of
+        self.where["hosts", name] = path
+        return name
+
+    def add_trunk(
+        self,
+        host: str,
+        path: Path,
+        key: str,
+        interface: InterfaceSpec,
+        networks: Mapping[str, NetworkSpec],
+        report: Report,
+    ) -> None:
+        """Add an interface for each VLAN of a trunk. ``key``: that of the interface."""
+        device = "" if _is_listed(key) else key
+        trunk = device or f"{host}-eth{key}"
+        some = trunks.vlans(path, interface, networks, report)
+        for vlan in some[:MOST]:
+            there: Path = (*path, "trunk", vlan.key)
+            of = Of(host, device, trunk, vlan.tag)
+            if device and len(f"{device}.{vlan.tag}") > LONGEST:
+                what = f"{shown(device)} is too long for a trunk: its interface {device}.{vlan.tag} can't be"
+                report.add(path, what, f"a name that is with .{vlan.tag} up to {LONGEST} long", "rename it")
+            name = self.add(host, f"{host}-{vlan.network}", of, vlan.fields, there, report)
+            for alias in vlan.written if name is not None else ():
+                self.where["hosts", name or host, alias] = (*path, alias)
+        if len(some) > MOST:
+            report.add((*path, "trunk"), f"the trunk has {len(some)} VLANs", f"up to {MOST}", "take fewer")
+        if not some and host not in self.written_out and path == ("hosts", host):
+            self.written_out[host] = self.hosts[host].model_copy(update={"trunk": None})
+            report.broke(("hosts", host, "network"))
+
+
+def _is_listed(key: str) -> bool:
+    """Whether it is the number of an interface in a list."""
+    return key.isdecimal() and key.isascii()
 
 
 def check_networks(

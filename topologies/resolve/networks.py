@@ -61,6 +61,8 @@ def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], repor
     such network."""
     path = ("hosts", name, "network")
     known = sorted(networks, key=names.natural)
+    if spec.vlan is not None:
+        return _of_vlan(name, spec.vlan, spec.network, networks, report)
     if spec.network is None:
         if len(known) > 1:
             listed = ", ".join(known[:8])
@@ -73,3 +75,22 @@ def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], repor
         report.unknown(path, "network", spec.network, known, "networks")
         return None
     return spec.network
+
+
+def _of_vlan(
+    name: str, vlan: int, stated: str | None, networks: Mapping[str, Network], report: Report
+) -> str | None:
+    """The network with this VLAN id. ``stated``: the one that the host names, too."""
+    path = ("hosts", name, "vlan")
+    by_vlan = {network.vlan: network.name for network in networks.values() if network.vlan is not None}
+    if vlan not in by_vlan:
+        if "networks" not in report.incomplete and not report.is_broken(("networks",)):
+            listed = ", ".join(f"{tag} ({network})" for tag, network in sorted(by_vlan.items())[:8])
+            remedy = f"write networks: {{NAME: {{vlan: {vlan}}}}}, or network: and a name"
+            report.add(path, f"no network has the VLAN id {vlan}", listed or "no network has one", remedy)
+        return None
+    if stated is not None and stated != by_vlan[vlan]:
+        what = f"VLAN {vlan} is network {by_vlan[vlan]}, and the host names network {stated}"
+        report.add(path, what, remedy="remove one of them")
+        return None
+    return by_vlan[vlan]

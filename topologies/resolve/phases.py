@@ -30,6 +30,7 @@ from topologies.resolve import (
     storage,
     switches,
     tenants,
+    trunks,
     underlay,
     wires,
     wording,
@@ -101,8 +102,11 @@ def open_outside(draft: Draft) -> Draft:
 
 
 def give_subnets(draft: Draft) -> Draft:
-    """Give each network its subnets."""
-    return replace(draft, networks=networks.with_subnets(draft.network_specs, draft.kept.networks))
+    """Give each network its subnets, and its VLAN id."""
+    report = draft.problems.report()
+    known = networks.with_subnets(draft.network_specs, draft.kept.networks)
+    tagged = trunks.with_vlans(known, draft.network_specs, report)
+    return replace(draft, problems=draft.problems.and_those_of(report), networks=tagged)
 
 
 def plug_in(draft: Draft) -> Draft:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 
+from topologies.model import names
 from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.model.hosts import (
     MODELS,
@@ -31,7 +32,9 @@ def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu
 
     Raises Unwritable for a kind with settings that ``WRITERS`` does not know.
     """
-    if entry.device or further:
+    if entry.trunk and not entry.device and {other.trunk for other in further} <= {entry.trunk}:
+        tree = _trunk([entry, *further], usual_mtu)
+    elif entry.device or further or entry.trunk:
         tree = _interfaces([entry, *further], several_networks, usual_mtu)
     else:
         tree = _interface(entry, several_networks, usual_mtu)
@@ -67,10 +70,27 @@ def _routes(some: Iterable[Route]) -> Tree:
 
 
 def _interfaces(some: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
-    written = {entry.device: _interface(entry, several_networks, usual_mtu) for entry in some}
-    if "" not in written:
+    wires: dict[str, list[Host]] = {}
+    for entry in some:
+        wires.setdefault(entry.trunk or entry.interface, []).append(entry)
+    written = {
+        device: _trunk(members, usual_mtu)
+        if members[0].trunk
+        else _interface(members[0], several_networks, usual_mtu)
+        for device, members in wires.items()
+    }
+    if some[0].device:
         return {"interfaces": written}
-    return {"interfaces": [_interface(entry, several_networks, usual_mtu) for entry in some]}
+    # what a list has is numbered: h1-eth0, h1-eth1
+    return {"interfaces": [written[device] for device in sorted(written, key=names.natural)]}
+
+
+def _trunk(vlans: Sequence[Host], usual_mtu: int) -> Tree:
+    """The keys of an interface that is a trunk."""
+    return {
+        "switch": vlans[0].port.switch,
+        "trunk": {vlan.network: _interface(vlan, False, usual_mtu) for vlan in vlans},
+    }
 
 
 def _interface(entry: Host, several_networks: bool, usual_mtu: int) -> Tree:

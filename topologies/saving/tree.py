@@ -74,7 +74,8 @@ def brief(topology: Topology) -> Tree:
         topology.underlay,
         topology.domains[1:],
         topology.networks[1:],
-        [host for host in topology.hosts if host.of or host.device],
+        [host for host in topology.hosts if host.of or host.device or host.trunk],
+        [network for network in topology.networks if network.vlan],
         topology.outside,
     )
     if any(more):
@@ -120,9 +121,9 @@ def _application(application: Application) -> Tree:
 
 def _network(network: Network) -> Tree:
     tree: Tree = {}
-    for key in ("vni", "subnet4", "subnet6"):
+    for key in ("vni", "vlan", "subnet4", "subnet6"):
         if (value := getattr(network, key)) is not None:
-            tree[key] = value if key == "vni" else str(value)
+            tree[key] = value if isinstance(value, int) else str(value)
     for key, gateway in (("gateway4", network.gateway4), ("gateway6", network.gateway6)):
         if gateway is not None:
             tree[key] = str(gateway.ip)

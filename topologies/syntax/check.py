@@ -49,7 +49,7 @@ _SYNONYMS = {
     "nodes": ("switches",),
     "edges": ("links",),
     "endpoints": ("ends",),
-    "vlan": ("network",),
+    "vlan_id": ("vlan",),
     "allow_spoofing": ("allow-spoofing",),
     "spoofing": ("allow-spoofing",),
     "gateway": ("gateway4",),

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJson
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from topologies.model import choices, names
-from topologies.model.values import MAX_VNI
+from topologies.model.values import MAX_VLAN, MAX_VNI
 from topologies.model.wires import Queue
 from topologies.syntax import service_units, units
 
@@ -132,6 +132,9 @@ Ipv6 = Annotated[units.Static6, matching(units.ipv6, "an IPv6 address", r"^[0-9A
 Subnet4 = Annotated[IPv4Network, matching(units.subnet4, "an IPv4 subnet", r"^[0-9.]+/[0-9]+$")]
 Subnet6 = Annotated[IPv6Network, matching(units.subnet6, "an IPv6 subnet", r"^[0-9A-Fa-f:.]+/[0-9]+$")]
 Vni = Annotated[int, Parsed(units.vni, "a VNI", {"type": "integer", "minimum": 1, "maximum": MAX_VNI})]
+VlanId = Annotated[
+    int, Parsed(units.vlan, "a VLAN id", {"type": "integer", "minimum": 1, "maximum": MAX_VLAN})
+]
 Mtu = Annotated[
     int,
     Parsed(units.mtu, "an MTU", {"type": "integer", "minimum": units.LEAST_MTU, "maximum": units.MOST_MTU}),

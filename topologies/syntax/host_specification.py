@@ -28,16 +28,28 @@ from topologies.syntax.fields import (
     Spec,
     Switched,
     Text,
+    VlanId,
     WireMtu,
     matching,
 )
 from topologies.syntax.service_units import choice, whole
 
 KINDS: dict[str, tuple[str, ...]] = {
-    NAMESPACE: ("interfaces", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
-    ROUTER: ("interfaces", "routes", "frr", "congestion-control", "cpus", "memory", "pids", "limits"),
+    NAMESPACE: ("interfaces", "trunk", "routes", "congestion-control", "cpus", "memory", "pids", "limits"),
+    ROUTER: (
+        "interfaces",
+        "trunk",
+        "routes",
+        "frr",
+        "congestion-control",
+        "cpus",
+        "memory",
+        "pids",
+        "limits",
+    ),
     CONTAINER: (
         "interfaces",
+        "trunk",
         "routes",
         "image",
         "command",
@@ -113,15 +125,14 @@ def _short_kinds(schema: JsonSchema) -> None:
         schema["properties"][kind] = {"type": "string", "description": short}
 
 
-class InterfaceSpec(Shaped):
-    """An interface of a host. ``s1`` is short for ``{switch: s1}``."""
+class VlanSpec(Shaped):
+    """A VLAN of a trunk: an interface of its own in the host."""
 
     switch: End | None = Field(
         None,
         description="The switch it is attached to, with a port number if you need a certain one.",
         examples=["s1", "s1:4"],
     )
-    network: Name | None = Field(None, description="Its network; may be left out when there is only one.")
     ipv4: Ipv4 | None = Field(
         None, description="IPv4 address; chosen when left out.", examples=["10.0.0.5", "10.0.0.5/16"]
     )
@@ -139,6 +150,24 @@ class InterfaceSpec(Shaped):
         None,
         alias="allow-spoofing",
         description="Accept frames with any source address from it; otherwise only its own addresses.",
+    )
+
+
+class InterfaceSpec(VlanSpec):
+    """An interface of a host. ``s1`` is short for ``{switch: s1}``."""
+
+    network: Name | None = Field(None, description="Its network; may be left out when there is only one.")
+    vlan: VlanId | None = Field(
+        None, description="Its network, by the network's VLAN id: its port is an access port.", examples=[10]
+    )
+    trunk: Annotated[
+        dict[str, VlanSpec] | None,
+        Or({"type": "array", "items": {"anyOf": [TEXT, {"type": "integer"}]}, "minItems": 1}),
+    ] = Field(
+        None,
+        description="namespace, router, container: networks whose frames it sends and gets with VLAN tags: a "
+        "list of names or VLAN ids, or a mapping with what the host's interface has in each.",
+        examples=[["lan", "sales"], [10, 20], {"lan": {"ipv4": "10.1.0.254"}, "sales": None}],
     )
 
 
@@ -275,8 +304,19 @@ def interface_keys() -> tuple[str, ...]:
     return _in_order(InterfaceSpec)
 
 
+def vlan_keys() -> tuple[str, ...]:
+    """The keys that a VLAN of a trunk may have."""
+    return _in_order(VlanSpec)
+
+
+_FIRST = ("switch", "network", "vlan", "trunk")
+
+
 def _in_order(model: type[Spec]) -> tuple[str, ...]:
-    fields = sorted(model.model_fields, key=lambda name: name in Shaped.model_fields)
+    def place(name: str) -> tuple[bool, int]:
+        return name in Shaped.model_fields, _FIRST.index(name) if name in _FIRST else len(_FIRST)
+
+    fields = sorted(model.model_fields, key=place)
     return tuple(model.model_fields[name].alias or name for name in fields)
 
 
@@ -284,6 +324,8 @@ def keys_inside_host(path: tuple[str | int, ...]) -> list[str]:
     """The known keys of the mapping at ``path``, which begins with ``hosts``, a name and a key."""
     if len(path) == 4 and path[2] == "interfaces":
         return list(interface_keys())
+    if len(path) in (4, 6) and path[-2] == "trunk":
+        return list(vlan_keys())
     if len(path) == 4 and path[2] in ("run", "files"):
         model: type[Spec] = RunSpec if path[2] == "run" else FileSpec
         return list(model.model_fields)

@@ -20,6 +20,7 @@ FORMS = {
     "files": "of a function a list, like [local.rules]; of a host a mapping, like {/etc/motd: hello}",
     "run": "a list of commands, like [iperf3 -s]",
     "interfaces": "a list like [s1, {switch: s2, network: b}], or a mapping like {lan: s1, wan: s2}",
+    "trunk": "a list of networks or VLAN ids, like [lan, 20], or a mapping like {lan: {ipv4: 10.1.0.254}}",
     "gateway": "a router or an address, like r1, or a list like [10.0.0.254, fd00::fe]",
     "routes": "a mapping like {10.9.0.0/16: r1, default: 10.0.0.254}",
     "private": "a list of directories, like [/etc]",
@@ -73,6 +74,10 @@ SYNONYMS = {
     "ram": ("memory",),
     "cpu": ("cpus", "vcpus"),
     "disk": ("image",),
+    "vid": ("vlan",),
+    "tag": ("vlan",),
+    "vlans": ("trunk",),
+    "trunks": ("trunk",),
     "nics": ("interfaces",),
     "ports": ("interfaces", "publish"),
     "ifaces": ("interfaces",),
@@ -104,6 +109,7 @@ def desugar_host(keys: dict[str, Node]) -> None:
     if address is not None and address.value == "dhcp" and "dhcp" not in keys:
         keys["dhcp"] = Node(keys.pop("ipv4").line, "true")
     _interfaces(keys.get("interfaces"))
+    _trunk(keys.get("trunk"))
     _lists(keys, ("gateway", "serves", "run", "private"))
     _words(keys, "command")
     for entry in _items(keys.get("run")):
@@ -126,6 +132,23 @@ def _interfaces(section: Node | None) -> None:
             interface.value = {}
         elif isinstance(interface.value, str):
             interface.value = {"switch": Node(interface.line, interface.value)}
+        if isinstance(interface.value, dict):
+            _trunk(interface.value.get("trunk"))
+
+
+def _trunk(section: Node | None) -> None:
+    """``[lan, 20]`` is a mapping with these keys; ``lan`` is ``[lan]``. A list with a name twice stays one,
+    which is refused."""
+    if section is None:
+        return
+    if isinstance(section.value, str):
+        section.value = [Node(section.line, section.value)]
+    if isinstance(section.value, list):
+        texts = [node.value for node in section.value]
+        if all(isinstance(text, str) for text in texts) and len({*map(str, texts)}) == len(texts):
+            section.value = {str(node.value): Node(node.line, None) for node in section.value}
+    for vlan in _entries(section):
+        vlan.value = {} if vlan.value is None else vlan.value
 
 
 def _words(holder: dict[str, Node], key: str) -> None:

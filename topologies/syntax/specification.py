@@ -34,6 +34,7 @@ from topologies.syntax.fields import (
     Switched,
     Text,
     Tunnels,
+    VlanId,
     Vni,
     WireMtu,
 )
@@ -92,6 +93,11 @@ class NetworkSpec(Spec):
     subnet6: Subnet6 | None = Field(None, description="IPv6 subnet; see subnet4.", examples=["fd00::/64"])
     vni: Vni | None = Field(
         None, description="VXLAN network identifier; numbered in the order of names when left out."
+    )
+    vlan: VlanId | None = Field(
+        None,
+        description="VLAN id: what the tags of its frames have on trunks (IEEE 802.1Q).",
+        examples=[10],
     )
     dhcp: Switched | None = Field(
         None,

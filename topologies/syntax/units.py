@@ -11,7 +11,7 @@ from decimal import Decimal
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network, ip_network
 from typing import NamedTuple
 
-from topologies.model.values import MAX_VNI
+from topologies.model.values import MAX_VLAN, MAX_VNI
 from topologies.model.wires import Queue
 from topologies.syntax.problem import shown
 
@@ -288,6 +288,7 @@ LEAST_MTU, MOST_MTU = 1330, 65535
 LEAST_WIRE_MTU, MOST_WIRE_MTU = 576, 65000
 """IPv4's least (RFC 791), and the most that leaves room for tunnels and chains in the kernel's 65,535."""
 _VNIS = f"1 to {MAX_VNI} (RFC 7348: 24 bits)"
+_VLANS = f"1 to {MAX_VLAN} (IEEE 802.1Q: 12 bits, 0 and 4095 are reserved)"
 _MTUS = f"{LEAST_MTU} to {MOST_MTU} bytes (IPv6 in a tunnel needs {LEAST_MTU})"
 
 
@@ -302,6 +303,11 @@ def _whole(text: str, kind: str, low: int, high: int, allowed: str) -> int:
 def vni(text: str) -> int:
     """A VXLAN network identifier (RFC 7348, 5)."""
     return _whole(text, "VNI", 1, MAX_VNI, _VNIS)
+
+
+def vlan(text: str) -> int:
+    """A VLAN identifier (IEEE 802.1Q, 9.6)."""
+    return _whole(text, "VLAN id", 1, MAX_VLAN, _VLANS)
 
 
 def wire_mtu(text: str) -> int:
