@@ -149,9 +149,7 @@ def _set_controllers(old: Plan, new: Plan) -> Iterator[Operation]:
                 yield SetController(bridge.switch, before, bridge.controller)
 
 
-def _trunks(
-    old: Plan, new: Plan, wires: _Wires
-) -> tuple[tuple[TrunkPlan, ...], tuple[TrunkPlan, ...]]:
+def _trunks(old: Plan, new: Plan, wires: _Wires) -> tuple[tuple[TrunkPlan, ...], tuple[TrunkPlan, ...]]:
     """The trunks whose bridges go before wires change, and those whose bridges come after. A bridge is made
     anew when any of its devices is."""
     touched = wires.remade | wires.leaving | wires.coming

@@ -209,7 +209,7 @@ def _tag_bridge(bridge: TagBridge, datapath: str) -> list[Operation]:
                 "name": bridge.device,
                 "datapath_type": datapath,
                 "fail_mode": "standalone",  # and no controller: it is a switch by itself
-                # In each VLAN, all but the sender get everything: nothing is learned that could be out of date
+                # All but the sender get what is in a VLAN: nothing is learned that could be out of date
                 "flood_vlans": ovs_set(bridge.tags),
                 "other_config": ovs_map({"forward-bpdu": "true", "disable-in-band": "true"}),
                 "ports": ovs_set(

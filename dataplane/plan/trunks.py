@@ -1,9 +1,9 @@
 """Trunks: what is between the ports of a trunk's VLANs at the switch and the host. Pure.
 
 For the switch, each VLAN is a port of its own, whose frames have no tag. Two bridges of the domain's Open
-vSwitch, with a wire between them, make a trunk of them: one puts tags on and takes them off for the switch, the
-other for the host. On the wire between them, the frames of all VLANs carry their tags. The host has a device
-for each VLAN, without tags, and the trunk's own device, where everything that comes has its tag::
+vSwitch, with a wire between them, make a trunk of them: one puts tags on and takes them off for the switch,
+the other for the host. On the wire between them, the frames of all VLANs carry their tags. The host has a
+device for each VLAN, without tags, and the trunk's own device, where all that comes has its tag::
 
     switch --- patch ports --- (switch's side) === tagged wire === (host's side) --- r1-eth0.10, r1-eth0.20
                                                                                  === r1-eth0
@@ -68,7 +68,7 @@ class TrunkPlan:
 
 def patch(trunk: Trunk, number: int, tag: int) -> PortPlan:
     """The port of a switch for a VLAN of a trunk."""
-    mark = _mark(trunk)
+    mark = _mark(trunk, trunk.switch)
     return PortPlan(f"_v{mark}-{tag}", number, f"_p{mark}-{tag}")
 
 
@@ -78,10 +78,10 @@ def trunk_plan(trunk: Trunk, hosts: Mapping[str, HostPlan], device: str) -> Trun
     plans = [hosts[host.name] for host in trunk.vlans]
     netns = plans[0].far.netns
     mtu = max(plan.mtu for plan in plans)
-    wire = WirePlan(
-        EndPlan(plans[0].netns, device, plans[0].near.mac), EndPlan(netns, f"_h{mark}e"), mtu=mtu
+    wire = WirePlan(EndPlan(plans[0].netns, device, plans[0].near.mac), EndPlan(netns, f"_h{mark}e"), mtu=mtu)
+    tagged = WirePlan(
+        EndPlan(netns, f"_h{mark}t"), EndPlan(netns, f"_s{mark}t"), mtu=max(mtu, 1500), thick=True
     )
-    tagged = WirePlan(EndPlan(netns, f"_h{mark}t"), EndPlan(netns, f"_s{mark}t"), mtu=max(mtu, 1500), thick=True)
     inner, outer = [], []
     for number, plan in enumerate(plans, 3):
         tag = plan.host.vlan
@@ -99,14 +99,15 @@ def trunk_plan(trunk: Trunk, hosts: Mapping[str, HostPlan], device: str) -> Trun
     return TrunkPlan(trunk.name, netns, tuple(plan.name for plan in plans), bridges, wire, tagged)
 
 
-def cut(trunks: Iterable[TrunkPlan], down: frozenset[str]) -> set[tuple[str, str]]:
+def loose_ends(trunks: Iterable[TrunkPlan], down: frozenset[str]) -> set[tuple[str, str]]:
     """The ends to set down of trunks on which everything is cut. ``down``: interfaces whose wire is cut."""
     return {
         (trunk.wire.far.netns, trunk.wire.far.device) for trunk in trunks if down.issuperset(trunk.members)
     }
 
 
-def _mark(trunk: Trunk) -> str:
-    """A part of names: hosts come and go in a running lab, so their numbers don't count."""
-    name = f"{trunk.node}/{trunk.device}"
+def _mark(trunk: Trunk, switch: str = "") -> str:
+    """A part of names: hosts come and go in a running lab, so their numbers don't count. Ports of two switches
+    have different names: with ``switch``."""
+    name = f"{trunk.node}/{trunk.device}/{switch}"
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]

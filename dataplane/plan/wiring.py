@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dataplane.plan.lab import Plan, PortPlan
-from dataplane.plan.trunks import cut
+from dataplane.plan.trunks import loose_ends
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
             for host in plan.hosts
             if wire_name(host.name, host.switch) in links_down or host.switch in switches_down
         }
-        down |= cut(plan.trunks, frozenset(loose))
+        down |= loose_ends(plan.trunks, frozenset(loose))
     for instance in plan.instances:
         if instance.switch in switches_down:
             down |= {(wire.far.netns, wire.far.device) for wire in instance.wires}

@@ -119,7 +119,8 @@ class LogPart(TypedDict):
 
 class HostState(TypedDict):
     """A host, or an interface ``of`` one. ``kind``: what it is; ``detail``: what its driver tells about
-    it; ``routes``: those of the file that lead through this interface, as ``10.9.0.0/16 via 10.0.0.1``."""
+    it; ``routes``: those of the file that lead through this interface, as ``10.9.0.0/16 via 10.0.0.1``;
+    ``trunk``: the device of the trunk that it is on, where its frames have the tag ``vlan``; else empty."""
 
     name: str
     of: str
@@ -129,6 +130,8 @@ class HostState(TypedDict):
     switch: str
     port: int
     interface: str
+    trunk: str
+    vlan: int | None
     mac: str
     ipv4: str | None
     ipv6: str | None
@@ -138,10 +141,11 @@ class HostState(TypedDict):
 
 
 class NetworkState(TypedDict):
-    """A tenant's segment: its members and their domains."""
+    """A tenant's segment: its members and their domains. ``vlan``: what tags of its frames on trunks have."""
 
     name: str
     vni: int | None
+    vlan: int | None
     subnet4: str | None
     subnet6: str | None
     gateway4: str | None

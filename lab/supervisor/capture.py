@@ -35,6 +35,10 @@ def device_to_capture(plan: Plan, name: str) -> CapturePoint | None:
             if link.kind == "patch":
                 return None
             return _capture_point(link.end_a.netns, link.end_a.device, f"link {name}, at {link.a.switch}")
+    for trunk in plan.trunks:
+        if name == trunk.name:
+            seen = trunk.tagged.far
+            return _capture_point(seen.netns, seen.device, f"trunk {name}, with its tags")
     function = _function(plan, name)
     if function is not None:
         return function
@@ -76,6 +80,7 @@ def names(plan: Plan) -> list[str]:
     captured = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
     captured += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
     captured += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
+    captured += [trunk.name for trunk in plan.trunks]
     captured += [instance.name for instance in plan.instances]
     return [*captured, *plan.underlay.nodes]
 

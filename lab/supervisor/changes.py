@@ -113,6 +113,7 @@ def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
         return "", ""
     names = {
         "vni": "VNI",
+        "vlan": "VLAN id",
         "subnet4": "subnet",
         "subnet6": "subnet",
         "gateway4": "gateway",
@@ -121,6 +122,8 @@ def _network(old: Network | None, new: Network | None) -> tuple[str, str]:
     disrupts = (
         "its tunnels are made anew: a moment of its traffic between domains" if old.vni != new.vni else ""
     )
+    if not disrupts and old.vlan != new.vlan and old.vlan is not None:
+        disrupts = "trunks that carry it are made anew: a moment of their traffic"
     return ", ".join(fields(old, new, names)), disrupts
 
 

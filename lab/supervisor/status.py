@@ -37,6 +37,8 @@ def host_state(
         "switch": host.port.switch,
         "port": host.port.number,
         "interface": host.interface,
+        "trunk": host.trunk,
+        "vlan": host.vlan,
         "mac": host.mac,
         "ipv4": str(host.ipv4) if host.ipv4 else None,
         "ipv6": str(host.ipv6) if host.ipv6 else None,

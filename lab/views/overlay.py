@@ -26,6 +26,7 @@ def networks(topology: Topology) -> list[NetworkState]:
         {
             "name": network.name,
             "vni": network.vni,
+            "vlan": network.vlan,
             "subnet4": _text(network.subnet4),
             "subnet6": _text(network.subnet6),
             "gateway4": _text(network.gateway4 and network.gateway4.ip),

@@ -197,6 +197,23 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
             r"(?s)1  10\.1\.0\.254 .*2  192\.0\.2\.6 .*3  192\.0\.2\.10 .*4  10\.4\.0\.1 ",
         ),
     },
+    "vlans": {
+        "sdnlab status": (0, r"(?s)lan +- +10 .*r1-sales +sales .*tag 20 on r1-eth0"),
+        "sdnlab exec r1 -- ip -br address": (0, r"(?s)r1-eth0\.10@.*10\.10\.0\.254/24.*r1-eth0\.20@"),
+        "sdnlab exec pc -- traceroute -n 10.20.0.1": (0, r"(?s)1  10\.10\.0\.254 .*2  10\.20\.0\.1 "),
+        "sdnlab capture r1-eth0 --filter 'vlan and icmp' &": (
+            -1,
+            r"(?s)vlan 10, .* > 10\.20\.0\.1: ICMP echo request.*vlan 20, .*: ICMP echo request",
+        ),
+        "sdnlab exec pc -- ping -c 1 desk": (0, "1 received"),
+        "sdnlab exec pc -- curl -s http://server/": (0, r"\Aserver\n\Z"),
+        "sdnlab trace pc server": (0, "delivered to server"),
+        "sdnlab exec pc -- ping -c 1 -W 1 desk": (1, "0 received"),
+        "sdnlab exec pc -- ping -c 1 -W 1 r1": (0, "1 received"),
+        "sdnlab move server d1 --switch s1": (0, "server moved from s2 to s1"),
+        "sdnlab check #1": (1, "1 failed|2 failed"),
+        "sdnlab check #2": (0, "2 of 2 checks passed"),
+    },
     "multi-domain": {
         "sdnlab ping web1 db2 #1": (0, "all 2 of 2"),
         "sdnlab exec web1 -- traceroute -n db2": (0, r"2  10\.1\.2\.\d+ "),

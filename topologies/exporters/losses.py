@@ -12,6 +12,7 @@ from topologies.model.hosts import Host, NamespaceHost
 from topologies.model.places import Entity, EntityKind
 from topologies.model.storage import adapter_of
 from topologies.model.topology import Topology
+from topologies.model.trunks import trunks
 from topologies.model.wires import Shaping
 
 _MORE = "jitter, reorder, duplicate, corrupt, queue, or what differs between its directions"
@@ -92,6 +93,14 @@ def _networks(topology: Topology) -> Iterator[Loss]:
         yield Loss("network", network.name, "only its addresses keep it apart from others")
 
 
+def _vlans(topology: Topology) -> Iterator[Loss]:
+    for network in topology.networks:
+        if network.vlan is not None:
+            yield Loss("network", network.name, f"its VLAN id {network.vlan}")
+    for trunk in trunks(topology):
+        yield Loss("host", trunk.node, f"that {trunk.device} is a trunk, with tags")
+
+
 def _links(topology: Topology) -> Iterator[Loss]:
     for link in topology.links:
         if link.shaping:
@@ -141,6 +150,7 @@ THINGS: dict[str, Callable[[Topology], Iterator[Loss]]] = {
     "domains": _domains,
     "controllers": _controllers,
     "networks": _networks,
+    "vlans": _vlans,
     "routers": _routers,
     "links": _links,
     "wires": _hosts("bandwidth, delay or loss of its wire", lambda host: host.shaping),

@@ -1,7 +1,7 @@
 """Trunks: wires of hosts on which the frames of several networks carry VLAN tags (IEEE 802.1Q). Pure.
 
-For the switch, each VLAN of a trunk is an access port of its own, in the VLAN's network. What is between these
-ports and the wire puts the tags on and takes them off; see ``dataplane.plan.trunks``.
+For the switch, each VLAN of a trunk is an access port of its own, in the VLAN's network. What is between
+these ports and the wire puts the tags on and takes them off; see ``dataplane.plan.trunks``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from topologies.model.topology import Host, Topology
 
 
 class Trunk(NamedTuple):
-    """A trunk of the host ``node``: its ``device`` in the host, its switch, and an interface for each VLAN."""
+    """A trunk of the host ``node``: its ``device`` there, its switch, and an interface for each VLAN."""
 
     node: str
     device: str
@@ -45,6 +45,4 @@ def beside(topology: Topology, host: Host) -> tuple[Host, ...]:
     """The interfaces on the trunk of ``host``, it included; it alone if it is on no trunk."""
     if not host.trunk:
         return (host,)
-    return tuple(
-        other for other in topology.hosts if (other.node, other.trunk) == (host.node, host.trunk)
-    )
+    return tuple(other for other in topology.hosts if (other.node, other.trunk) == (host.node, host.trunk))

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from topologies.model.choices import NAMESPACE
 from topologies.model.topology import Network
 from topologies.resolve import trunks
-from topologies.syntax.host_specification import HostSpec, InterfaceSpec
+from topologies.syntax.host_specification import KINDS, HostSpec, InterfaceSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import NetworkSpec
 
@@ -63,9 +64,7 @@ class Expanded:
         return path
 
 
-def expanded(
-    hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec], report: Report
-) -> Expanded:
+def expanded(hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec], report: Report) -> Expanded:
     """The hosts with their interfaces as entries. Problems are reported."""
     entries = _Entries(hosts)
     for host, spec in hosts.items():
@@ -75,13 +74,21 @@ def expanded(
         if spec.interfaces is not None and not spec.interfaces:
             report.add(here, "the host has no interface", "a list like [s1, s2]", "write one")
         if not spec.interfaces:
-            if spec.interfaces is None and spec.trunk is not None:
+            if (
+                spec.interfaces is None
+                and spec.trunk is not None
+                and "trunk" in KINDS.get(spec.kind or NAMESPACE, ())
+            ):
                 entries.add_trunk(host, ("hosts", host), "0", spec, networks, report)
             else:
                 entries.written_out[host] = spec
             if spec.interfaces is not None or report.is_broken(here):
                 for key in ("switch", "network"):
                     report.broke(("hosts", host, key))  # that they are missing needs no problem of its own
+            if host not in entries.of and (
+                spec.trunk is not None or report.is_broken(("hosts", host, "trunk"))
+            ):
+                report.broke(("hosts", host, "network"))
             continue
         if len(spec.interfaces) > MOST:
             report.add(here, f"the host has {len(spec.interfaces)} interfaces", f"up to {MOST}", "take fewer")
@@ -158,9 +165,8 @@ class _Entries:
                 self.where["hosts", name or host, alias] = (*path, alias)
         if len(some) > MOST:
             report.add((*path, "trunk"), f"the trunk has {len(some)} VLANs", f"up to {MOST}", "take fewer")
-        if not some and host not in self.written_out and path == ("hosts", host):
+        if not some and path == ("hosts", host):
             self.written_out[host] = self.hosts[host].model_copy(update={"trunk": None})
-            report.broke(("hosts", host, "network"))
 
 
 def _is_listed(key: str) -> bool:

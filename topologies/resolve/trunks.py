@@ -1,4 +1,4 @@
-"""Trunks of hosts, written out: each VLAN becomes an interface of its own; and the VLAN ids of networks. Pure."""
+"""Trunks of hosts, written out: each VLAN becomes an interface of its own; VLAN ids of networks. Pure."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from topologies.model.topology import Network
 from topologies.syntax.host_specification import InterfaceSpec, VlanSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import NetworkSpec
+from topologies.syntax.units import End
 
 _EACH = ("network", "vlan", "ipv4", "ipv6", "mac", *VlanSpec.model_fields.keys() - {"switch", "mtu"})
 """Fields that each VLAN has of its own."""
@@ -35,7 +36,7 @@ def vlans(
 ) -> list[Vlan]:
     """The VLANs of a trunk, in the order of the file. Problems are reported. ``path``: the interface's."""
     _check_beside(path, interface, report)
-    by_tag = {spec.vlan: name for name, spec in reversed(networks.items()) if spec.vlan is not None}
+    by_tag = {spec.vlan: name for name, spec in reversed(list(networks.items())) if spec.vlan is not None}
     if not interface.trunk:
         remedy = "write networks, or leave trunk out"
         report.add((*path, "trunk"), "the trunk carries no network", _listed(networks), remedy)
@@ -62,6 +63,8 @@ def vlans(
         fields: dict[str, Any] = {field: getattr(spec, field) for field in VlanSpec.model_fields}
         inherited = [field for field in ("switch", *_OF_ALL) if fields[field] is None]
         fields |= {field: getattr(interface, field) for field in inherited}
+        if spec.switch is None and switch is not None:
+            fields["switch"] = End(switch)
         at = spec.switch.switch if spec.switch is not None else switch
         if switch is not None and at != switch:
             what = f"the trunk is at switch {switch}, and this VLAN at {at}"
@@ -102,7 +105,7 @@ def _check_beside(path: Path, interface: InterfaceSpec, report: Report) -> None:
             what = f"each VLAN of a trunk has its own {alias}"
             remedy = f"move {alias} to the VLANs, like trunk: {{lan: {{{alias}: ...}}}}"
             if field in ("network", "vlan"):
-                what, remedy = f"a trunk has no {alias} of its own", f"remove it, or add the network to trunk"
+                what, remedy = f"a trunk has no {alias} of its own", "remove it, or add the network to trunk"
             report.add((*path, alias), what, remedy=remedy)
     if interface.switch is not None and interface.switch.port is not None:
         what = "each VLAN of a trunk has its own port number at the switch"

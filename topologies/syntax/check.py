@@ -104,13 +104,16 @@ def desugar(root: Node, report: Report) -> None:
     _desugar_controllers(root.value.get("controllers"))
     hosts = root.value.get("hosts")
     if hosts is not None and isinstance(hosts.value, dict):
-        for host in hosts.value.values():
+        for name, host in hosts.value.items():
             if host.value is None:
                 host.value = {}
             elif isinstance(host.value, str):
                 host.value = {"switch": Node(host.line, host.value)}
             if isinstance(host.value, dict):
                 shorthand.desugar_host(host.value)
+                for path, node in shorthand.given_twice(host.value):
+                    what = f"{shown(str(node.value))} is given twice"
+                    report.add(("hosts", name, *path), what, remedy="remove one", line=node.line)
     routers = root.value.get("routers")
     if routers is not None and isinstance(routers.value, dict):
         for router in routers.value.values():

@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
 from topologies.syntax import host_units
 from topologies.syntax.fields import (
+    NULL,
     TEXT,
     End,
     HostKind,
@@ -161,7 +162,7 @@ class InterfaceSpec(VlanSpec):
         None, description="Its network, by the network's VLAN id: its port is an access port.", examples=[10]
     )
     trunk: Annotated[
-        dict[str, VlanSpec] | None,
+        dict[str, Annotated[VlanSpec, Or(NULL)]] | None,
         Or({"type": "array", "items": {"anyOf": [TEXT, {"type": "integer"}]}, "minItems": 1}),
     ] = Field(
         None,

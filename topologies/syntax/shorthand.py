@@ -137,18 +137,38 @@ def _interfaces(section: Node | None) -> None:
 
 
 def _trunk(section: Node | None) -> None:
-    """``[lan, 20]`` is a mapping with these keys; ``lan`` is ``[lan]``. A list with a name twice stays one,
-    which is refused."""
+    """``[lan, 20]`` is a mapping with these keys; ``lan`` is ``[lan]``. For what is twice, see
+    ``given_twice``."""
     if section is None:
         return
     if isinstance(section.value, str):
         section.value = [Node(section.line, section.value)]
-    if isinstance(section.value, list):
-        texts = [node.value for node in section.value]
-        if all(isinstance(text, str) for text in texts) and len({*map(str, texts)}) == len(texts):
-            section.value = {str(node.value): Node(node.line, None) for node in section.value}
+    if isinstance(section.value, list) and all(isinstance(node.value, str) for node in section.value):
+        texts = [str(node.value) for node in section.value]
+        if len({*texts}) == len(texts):
+            section.value = {
+                text: Node(node.line, {}) for text, node in zip(texts, section.value, strict=True)
+            }
     for vlan in _entries(section):
         vlan.value = {} if vlan.value is None else vlan.value
+
+
+def given_twice(keys: dict[str, Node]) -> Iterable[tuple[tuple[str, ...], Node]]:
+    """What trunks of a host have twice, each with the path of its trunk in the host. It is taken away."""
+    trunks: dict[tuple[str, ...], Node | None] = {("trunk",): keys.get("trunk")}
+    interfaces = keys.get("interfaces")
+    if interfaces is not None and isinstance(interfaces.value, dict):
+        for name, interface in interfaces.value.items():
+            if isinstance(interface.value, dict):
+                trunks["interfaces", name, "trunk"] = interface.value.get("trunk")
+    for path, section in trunks.items():
+        if section is None or not isinstance(section.value, list):
+            continue
+        texts = [node.value for node in section.value]
+        twice = [node for number, node in enumerate(section.value) if node.value in texts[:number]]
+        if all(isinstance(text, str) for text in texts):
+            yield from ((path, node) for node in twice)
+            section.value = {str(node.value): Node(node.line, {}) for node in reversed(section.value)}
 
 
 def _words(holder: dict[str, Node], key: str) -> None:

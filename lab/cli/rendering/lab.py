@@ -60,7 +60,7 @@ def status(lab: Status, paint: Paint, now: float) -> str:
     parts.append(table(["SWITCH", "DOMAIN", "DATAPATH ID", "CONTROLLER", "TABLES"], rows, paint))
     if lab["applications"]:
         parts.append(applications(lab["applications"], paint, now))
-    if len(lab["networks"]) > 1 or lab["underlay"] is not None:
+    if len(lab["networks"]) > 1 or lab["underlay"] is not None or any(n["vlan"] for n in lab["networks"]):
         parts.append(overlay.networks(lab, paint))
     if lab["underlay"] is not None:
         parts.append(overlay.underlay(lab["underlay"], paint))
@@ -72,7 +72,7 @@ def status(lab: Status, paint: Paint, now: float) -> str:
             h["ipv4"] or "-",
             h["ipv6"] or "-",
             h["mac"],
-            _yes(h["up"], "up", "down", paint),
+            _yes(h["up"], "up", "down", paint) + (f", tag {h['vlan']} on {h['trunk']}" if h["trunk"] else ""),
         ]
         for h in lab["hosts"]
     ]

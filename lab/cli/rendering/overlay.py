@@ -11,6 +11,7 @@ _MEMBERS_SHOWN = 6
 def networks(lab: Status, paint: Paint) -> str:
     """The networks with their identifiers and members."""
     rows = []
+    tags = any(network["vlan"] for network in lab["networks"])
     for network in lab["networks"]:
         subnets = [text for text in (network["subnet4"], network["subnet6"]) if text]
         gateways = [text for text in (network["gateway4"], network["gateway6"]) if text]
@@ -21,13 +22,15 @@ def networks(lab: Status, paint: Paint) -> str:
             [
                 network["name"],
                 str(network["vni"] or "-"),
+                *([str(network["vlan"] or "-")] if tags else []),
                 " ".join(subnets) or "-",
                 f"{network['router']} {' '.join(gateways)}" if network["router"] else "-",
                 members or "-",
                 ", ".join(network["domains"]) + (" (over the underlay)" if network["crosses"] else ""),
             ]
         )
-    return table(["NETWORK", "VNI", "SUBNETS", "ROUTER", "MEMBERS", "DOMAINS"], rows, paint)
+    heads = ["NETWORK", "VNI", *(["VLAN"] if tags else []), "SUBNETS", "ROUTER", "MEMBERS", "DOMAINS"]
+    return table(heads, rows, paint)
 
 
 def underlay(under: UnderlayState, paint: Paint) -> str:

@@ -71,6 +71,7 @@ STATUS: Status = {
         {
             "name": "lan",
             "vni": None,
+            "vlan": None,
             "subnet4": "10.0.0.0/16",
             "subnet6": None,
             "gateway4": None,
@@ -90,6 +91,8 @@ STATUS: Status = {
             "switch": "s1",
             "port": 1,
             "interface": "h1-eth0",
+            "trunk": "",
+            "vlan": None,
             "mac": "02:00:00:00:00:01",
             "ipv4": "10.0.0.1/24",
             "ipv6": None,

@@ -98,6 +98,8 @@ def host(name: str, detail: dict[str, str | int | float | bool]) -> HostState:
         "switch": "s1",
         "port": 1,
         "interface": "eth0",
+        "trunk": "",
+        "vlan": None,
         "mac": "",
         "ipv4": None,
         "ipv6": None,

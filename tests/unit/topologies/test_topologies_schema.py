@@ -114,7 +114,7 @@ def test_schema_knows_every_key() -> None:
             "HostSpec", "InterfaceSpec",
         "HttpRuleSpec", "LinkSpec", "NetworkSpec", "OutsideSpec", "PoolSpec", "RouterSpec", "RuleSpec",
         "RunSpec",
-        "StorageSpec", "SwitchSpec", "UnderlayLinkSpec", "UnderlaySpec", "VolumeSpec",
+        "StorageSpec", "SwitchSpec", "UnderlayLinkSpec", "UnderlaySpec", "VlanSpec", "VolumeSpec",
     }  # fmt: skip
     for definition in schema["$defs"].values():
         assert definition["additionalProperties"] is False
