@@ -107,7 +107,7 @@ def loose_ends(trunks: Iterable[TrunkPlan], down: frozenset[str]) -> set[tuple[s
 
 
 def _mark(trunk: Trunk, switch: str = "") -> str:
-    """A part of names: hosts come and go in a running lab, so their numbers don't count. Ports of two switches
-    have different names: with ``switch``."""
+    """A part of names: hosts come and go in a running lab, so their numbers don't count. With ``switch``: of
+    ports, whose names differ between switches."""
     name = f"{trunk.node}/{trunk.device}/{switch}"
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]

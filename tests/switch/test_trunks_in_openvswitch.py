@@ -1,5 +1,5 @@
-"""Trunks in a real Open vSwitch: whatever the graph, each member gets a broadcast once, with its VLAN's tag on
-a trunk and without one at an access port, as the evaluator says of the switches' ports."""
+"""Trunks in a real Open vSwitch: on any graph, each member gets a broadcast once, with its VLAN's tag on a
+trunk and without one at an access port, as the evaluator says of the switches' ports."""
 
 from __future__ import annotations
 
