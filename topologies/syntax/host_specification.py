@@ -64,6 +64,7 @@ KINDS: dict[str, tuple[str, ...]] = {
 }
 """Kind -> the keys that not all kinds have. A registry: see ``topologies.model.hosts``."""
 
+_NUMBER: JsonSchema = {"type": "integer"}
 _WORDS: JsonSchema = {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}
 _BYTES = matching(host_units.memory, "memory like 256MiB", r"^[0-9]+(\.[0-9]+)? ?(kB|KB|KiB|MB|MiB|GB|GiB)$")
 Memory = Annotated[int, _BYTES]
@@ -163,7 +164,7 @@ class InterfaceSpec(VlanSpec):
     )
     trunk: Annotated[
         dict[str, Annotated[VlanSpec, Or(NULL)]] | None,
-        Or({"type": "array", "items": {"anyOf": [TEXT, {"type": "integer"}]}, "minItems": 1}),
+        Or(TEXT, _NUMBER, {"type": "array", "items": {"anyOf": [TEXT, _NUMBER]}, "minItems": 1}),
     ] = Field(
         None,
         description="namespace, router, container: networks whose frames it sends and gets with VLAN tags: a "

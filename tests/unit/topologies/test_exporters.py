@@ -56,7 +56,9 @@ def comes_back(topology: Topology, form: str) -> Topology:
     return again
 
 
-PLAIN = [name for name in shipped.names() if name not in ("hosts", "interfaces", "routing", "ospf", "bgp")]
+PLAIN = [
+    name for name in shipped.names() if name not in ("hosts", "interfaces", "routing", "ospf", "bgp", "vlans")
+]
 
 
 @pytest.mark.parametrize("form", BACK)
@@ -188,3 +190,10 @@ def test_interfaces_after_the_first_are_written_or_their_loss_is_told() -> None:
     for form in ("graphml", "mininet"):
         losses = FORMATS[form].write(topology).losses
         assert any(loss.endswith("host nas-eth1: an interface of nas: left out") for loss in losses)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_trunks_and_vlan_ids_are_lost(form: str) -> None:
+    losses = "\n".join(FORMATS[form].write(topologies.load(shipped.path("vlans"))).losses)
+    assert "network lan: its VLAN id 10: left out" in losses
+    assert "host r1: that r1-eth0 is a trunk, with tags: left out" in losses
