@@ -9,6 +9,7 @@ from topologies.model.attachment import InlineInstance, TapInstance
 from topologies.model.endpoints import stations
 from topologies.model.overlay import overlay
 from topologies.model.topology import Port, Topology
+from topologies.model.trunks import trunks
 
 Kind = Literal["host", "link", "function", "tap", "tunnel", "uplink", "controller", "broken", "port"]
 
@@ -18,7 +19,8 @@ class Passage(NamedTuple):
 
     ``name``: of the link, host or instance; of an uplink or tunnel the network. ``detail``: of a function the
     sides (``in to out``). ``vni`` and ``vteps``: of a tunnel, the VTEPs' addresses. ``broken``: an instance
-    that fails. ``port``: one that the topology does not name.
+    that fails. ``port``: one that the topology does not name. ``tag``: on the way to a host by a trunk, the
+    VLAN id in the frame's tag, and the trunk's device.
     """
 
     kind: Kind
@@ -26,6 +28,7 @@ class Passage(NamedTuple):
     detail: str = ""
     vni: int | None = None
     vteps: tuple[str, str] | None = None
+    tag: tuple[int, str] | None = None
 
 
 class Ways:
@@ -36,6 +39,10 @@ class Ways:
         for endpoint, port in stations(topology):
             detail = "" if endpoint.kind == "host" else endpoint.kind
             self._ends[port] = Passage("host", endpoint.name, detail)
+        for trunk in trunks(topology):
+            for vlan in trunk.vlans:
+                tag = None if vlan.vlan is None else (vlan.vlan, trunk.device)
+                self._ends[vlan.port] = Passage("host", vlan.name, tag=tag)
         for link in topology.links:
             self._ends[link.a] = self._ends[link.b] = Passage("link", link.name)
         for function in topology.functions:

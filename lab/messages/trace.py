@@ -24,7 +24,7 @@ class TraceRequest(TypedDict):
     back: NotRequired[bool]
 
 
-NoteKind = Literal["flow", "miss", "group", "share", "tracking", "not sent"]
+NoteKind = Literal["flow", "miss", "group", "share", "tracking", "not sent", "tag"]
 Seen = Literal["", "yes", "no"]
 """Whether what is predicted was observed; empty: nobody looked."""
 

@@ -11,6 +11,7 @@ from controller.simulate.network import Frame, Lookup
 from controller.simulate.notes import Chosen, Missed, Note, NotSent, Shared, Tracked
 from controller.simulate.tracking import Connections
 from controller.trace.path import NOTHING_TAKEN, Copy, Hop, Stop, Taken, Trace, explain, stopped
+from controller.trace.places import Passage
 from controller.trace.questions import CannotAsk, Question, answer
 from controller.trace.rules import decisions, dropped
 from lab.messages.lab import PlaceState
@@ -205,7 +206,7 @@ def _step(hop: Hop, number: Mapping[int, int], places: Places) -> StepState:
         "came": hop.came.kind,
         "name": hop.came.name,
         "frame": as_text(hop.frame),
-        "notes": [_note(note, places) for note in hop.notes],
+        "notes": [*_untagged(hop), *(_note(note, places) for note in hop.notes)],
         "copies": [_copy(hop, copy, number) for copy in hop.copies],
         "fault": hop.fault,
         "seen": "",
@@ -221,10 +222,25 @@ def _copy(hop: Hop, copy: Copy, number: Mapping[int, int]) -> CopyState:
         "detail": passage.detail,
         "vni": passage.vni,
         "vteps": [*(passage.vteps or ())],
-        "changes": changes(hop.frame, copy.frame),
+        "changes": changes(hop.frame, copy.frame) + _tagged(passage),
         "frame": as_text(copy.frame),
         "step": number.get(id(copy.hop)),
     }
+
+
+def _untagged(hop: Hop) -> list[NoteState]:
+    """What becomes of the tag of a frame that comes in from a trunk."""
+    if hop.came.tag is None:
+        return []
+    tag, device = hop.came.tag
+    return [_noted("tag", "", f"tag {tag} taken off, which it has on trunk {device}")]
+
+
+def _tagged(passage: Passage) -> list[str]:
+    if passage.tag is None:
+        return []
+    tag, device = passage.tag
+    return [f"tag {tag} put on, on trunk {device}"]
 
 
 def _note(note: Note, places: Places) -> NoteState:

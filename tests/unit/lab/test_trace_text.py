@@ -48,6 +48,17 @@ delivered to h1
     )
 
 
+def test_tags_of_trunks_are_told() -> None:
+    code, out, _ = run("server-sales", "r1-sales", "--file", "vlans", "--no-back")
+    assert code == Exit.OK
+    assert (
+        "  s2  from server-sales\n"
+        "                tag 20 taken off, which it has on trunk server-eth0\n"
+        "      CLASSIFY  from server-sales, network sales " in out
+    )
+    assert "-> to r1-sales  (tag 20 put on, on trunk r1-eth0)\n" in out
+
+
 def test_a_drop_names_the_rule_and_its_line() -> None:
     code, out, _ = run("db", "app", "--file", "firewall", "--no-back")
     assert code == Exit.FAILED
