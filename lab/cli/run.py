@@ -342,7 +342,7 @@ def test(
         typer.Option(
             "--in-vm",
             help="Instead, run the demo and the tier 'kernel' in a virtual machine made of Debian's "
-            "packages (as root). It takes minutes with KVM; half an hour where QEMU must interpret.",
+            "packages (as root). It takes minutes with KVM; a quarter of an hour where QEMU must interpret.",
         ),
     ] = False,
     release: Annotated[
@@ -352,9 +352,14 @@ def test(
         Path | None,
         typer.Option(metavar="SOCKET", help="Have a shell of root in the machine, at this Unix socket."),
     ] = None,
+    short: Annotated[
+        bool, typer.Option("--short", help="In the machine, only the demo as root and ten tests.")
+    ] = False,
     bench: Annotated[
         bool,
-        typer.Option(help="Measure labs on the kernel's datapath in the machine, instead of testing them."),
+        typer.Option(
+            "--bench", help="Measure labs on the kernel's datapath in the machine, instead of testing them."
+        ),
     ] = False,
 ) -> None:
     """Run sdnlab's own tests: linters, types, import contracts, and every tier that this machine allows.
@@ -368,9 +373,13 @@ def test(
     if in_vm:
         if tiers or junit:
             raise usage("--in-vm runs its own tests", "leave the tiers and --junit out")
-        raise typer.Exit(run_in_machine((release or Release.bookworm).value, shell, bench))
-    if release or shell or bench:
-        raise usage("--release, --shell, --bench belong to --in-vm", "sdnlab test --in-vm --release trixie")
+        if short and bench:
+            raise usage("--short and --bench exclude each other", "choose one of them")
+        what = "short" if short else "bench" if bench else "tests"
+        raise typer.Exit(run_in_machine((release or Release.bookworm).value, shell, what))
+    if release or shell or short or bench:
+        remedy = "sdnlab test --in-vm --release trixie"
+        raise usage("--release, --shell, --short and --bench belong to --in-vm", remedy)
     raise typer.Exit(run(tiers or [], junit))
 
 

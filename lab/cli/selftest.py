@@ -98,14 +98,15 @@ def must_have_tests() -> None:
         raise usage("this installation has no tests", "run ./sdnlab test in a checkout of the project")
 
 
-def run_in_machine(release: str, shell: Path | None, bench: bool) -> int:
+def run_in_machine(release: str, shell: Path | None, what: str) -> int:
     """Run the demo and the tier ``kernel`` in a virtual machine with this Debian; 0 when nothing failed.
 
-    ``shell``: the path of a Unix socket for a shell of root in it. ``bench``: measure instead.
+    ``shell``: the path of a Unix socket for a shell of root in it. ``what``: ``tests``, or
+    ``short`` (the demo as root and ten tests), or ``bench`` (measure instead).
     """
     must_have_tests()
     options = ["--release", release, *(["--shell", str(shell.absolute())] if shell is not None else [])]
-    options += ["--bench"] if bench else []
+    options += ["--what", what]
     return subprocess.run([sys.executable, "-m", "tests.in_vm", *options], cwd=ROOT, check=False).returncode
 
 

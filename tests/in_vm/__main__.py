@@ -1,7 +1,7 @@
 """``sdnlab test --in-vm``: the demo, and the tests of the kernel's datapath, in a virtual machine.
 
-With ``--bench`` it measures there instead. Run it as ``python -m tests.in_vm``. A disk is made once for each
-release, and takes minutes; the rest takes a few minutes with KVM, and a quarter of an hour where QEMU
+With ``--what bench`` it measures there instead. Run it as ``python -m tests.in_vm``. A disk is made once for
+each release, and takes minutes; the rest takes a few minutes with KVM, and a quarter of an hour where QEMU
 interprets. Exit codes: 0 all passed; 1 something failed; 3 this machine lacks something.
 """
 
@@ -28,7 +28,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="sdnlab test --in-vm")
     parser.add_argument("--release", choices=disk.RELEASES, default=disk.RELEASES[0])
     parser.add_argument("--shell", type=Path, metavar="SOCKET", help="also a shell of root, at a Unix socket")
-    parser.add_argument("--bench", action="store_true", help="measure, instead of testing")
+    parser.add_argument("--what", choices=machine.WHAT, default=machine.WHAT[0])
     wanted = parser.parse_args()
     began = time.monotonic()
 
@@ -49,7 +49,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="sdnlab-in-vm-") as name:
         checkout, log = Path(name) / "checkout.tar", Path(name) / "kernel.log"
         disk.pack(checkout)
-        order = machine.Order(choice.accelerator, log, wanted.shell, wanted.bench)
+        order = machine.Order(choice.accelerator, log, wanted.shell, wanted.what)
         result = machine.run(booted, checkout, order, SECONDS[choice.accelerator], say)
         if not result.ended:
             last = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []

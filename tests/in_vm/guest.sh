@@ -30,16 +30,24 @@ if [ -c /dev/hvc1 ]; then setsid -c bash -i </dev/hvc1 >/dev/hvc1 2>&1 & fi
 printf '@up %s\n' "$(cut -d . -f 1 /proc/uptime)"
 step 'prepared by vagrant/provision.sh' vagrant/provision.sh --offline --user "$user"
 step 'what the machine is' ./sdnlab doctor
-if [ -n "${SDNLAB_IN_VM_BENCH-}" ]; then
+case ${SDNLAB_IN_VM-tests} in
+bench)
     modprobe -q openvswitch
     step 'chains and VXLAN, by datapath' bench/run --datapath kernel --runs 2 datapaths
     step 'starting' bench/run --datapath kernel --runs 2 starting
     step 'changes under a stream' bench/run --datapath kernel --runs 2 outage chain_changes moving
-else
+    ;;
+short)
+    step 'demo, as root' ./sdnlab demo --datapath kernel
+    step 'ten tests of tests/kernel' .venv/bin/pytest -q -rsfE -p no:cacheprovider tests/kernel/test_kernel_labs.py \
+        -k 'not ordinary_user'
+    ;;
+*)
     step 'demo, as an ordinary user' as_user ./sdnlab demo --datapath kernel
     step 'demo, as root' ./sdnlab demo --datapath kernel
     step 'tests/kernel' .venv/bin/pytest -q -rsfE -p no:cacheprovider --durations=0 tests/kernel ${SDNLAB_IN_VM_TESTS-}
-fi
+    ;;
+esac
 printf '@exit %s\n' "$failed"
 # The outside ends the machine when it has read this. A shell on the second console may go on.
 sleep infinity

@@ -20,6 +20,8 @@ from tests.in_vm.disk import Disk
 MEMORY = 3072
 """Megabytes. Labs of the tests take a few hundred."""
 PROCESSORS_OF_IT = 2
+WHAT = ("tests", "short", "bench")
+"""What it does: all tests; the demo as root and ten tests; measurements."""
 _MARK = re.compile(r"@(up|begin|end|exit) (.*)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
@@ -30,13 +32,13 @@ class Order(NamedTuple):
     """What is wanted of the machine.
 
     ``log``: gets the kernel's console. ``shell``: the path of a Unix socket for a shell of root; None: there
-    is none. ``bench``: it measures instead of testing.
+    is none. ``what``: one of ``WHAT``.
     """
 
     accelerator: str
     log: Path
     shell: Path | None = None
-    bench: bool = False
+    what: str = "tests"
 
 
 class Step(NamedTuple):
@@ -70,8 +72,7 @@ def command_line(disk: Disk, checkout: Path, order: Order) -> list[str]:
         console += ["-chardev", f"socket,id=shell,path={shell},server=on,wait=off"]
         console += ["-device", "virtconsole,chardev=shell"]
     words = "root=/dev/vda rw console=ttyS0 mitigations=off net.ifnames=0 systemd.show_status=0"
-    if order.bench:
-        words += " systemd.setenv=SDNLAB_IN_VM_BENCH=1"
+    words += f" systemd.setenv=SDNLAB_IN_VM={order.what}"
     return [
         PROGRAM,
         *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"),

@@ -63,10 +63,10 @@ def test_the_disk_is_never_written_and_the_checkout_only_read() -> None:
     drives = [argv[at + 1] for at, word in enumerate(argv) if word == "-drive"]
     assert "snapshot=on" in drives[0] and "readonly=on" in drives[1]
     assert "/t/shell" not in " ".join(argv)
-    assert "BENCH" not in " ".join(argv)
-    order = machine.Order("kvm", Path("/t/l"), Path("/t/shell"), bench=True)
+    assert "systemd.setenv=SDNLAB_IN_VM=tests" in " ".join(argv)
+    order = machine.Order("kvm", Path("/t/l"), Path("/t/shell"), what="bench")
     argv = machine.command_line(bootable, Path("/t/c"), order)
-    assert "/t/shell" in " ".join(argv) and "systemd.setenv=SDNLAB_IN_VM_BENCH=1" in " ".join(argv)
+    assert "/t/shell" in " ".join(argv) and "systemd.setenv=SDNLAB_IN_VM=bench" in " ".join(argv)
 
 
 def test_a_release_that_there_is_not_is_refused_before_anything_is_built() -> None:
