@@ -252,7 +252,8 @@ def _add_touching(app: FastAPI, lab: Lab) -> None:
         """
         from lab.supervisor.checking import Checking
 
-        checking = Checking(lab, (request or {}).get("only"))
+        wanted = request or {}
+        checking = Checking(lab, wanted.get("only"), wanted.get("within", 0.0))
         return StreamingResponse(_results(checking), media_type="application/x-ndjson")
 
     @app.post("/trace", tags=["touch"], responses=_ERRORS)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.cli.common import Json, Lab, LabArgument, client, one_of
+from lab.cli.common import Json, Lab, LabArgument, client, one_of, usage
 from lab.cli.rendering import checks as render
 from lab.cli.say import can_overwrite, out, out_json, overwrite_line, paint
 from lab.failure import Exit, Failure
@@ -61,6 +62,12 @@ def check(
         list[str] | None,
         typer.Option("--only", metavar="NAME", help="Only the check with this name. Can be repeated."),
     ] = None,
+    within: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS", min=0.1, max=600, help="Give each check at least so long: for a slow machine."
+        ),
+    ] = None,
     json: Json = False,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the results as JUnit XML, too.")
@@ -79,7 +86,7 @@ def check(
         _writable(junit)
     answer = Answer()
     try:
-        listen(api, answer, list(only or ()))
+        listen(api, answer, list(only or ()), within)
     except BaseException as error:
         why = error.what if isinstance(error, Failure) else "interrupted"
         if junit is not None:
@@ -101,10 +108,14 @@ def check(
         raise typer.Exit(Exit.FAILED)
 
 
-def listen(api: Client, answer: Answer, only: list[str]) -> None:
+def listen(api: Client, answer: Answer, only: list[str], within: float | None = None) -> None:
     """Take all lines of the answer. Raises Failure."""
     live = can_overwrite(sys.stderr)
-    body = {"only": only} if only else {}
+    body: dict[str, Any] = {"only": only} if only else {}
+    if within is not None:
+        if math.isnan(within):  # no range check refuses NaN
+            raise usage("--within nan is not a number of seconds", "allowed: 0.1 to 600 (seconds)")
+        body["within"] = within
     try:
         for line in api.stream("/checks", "POST", body, SILENCE):
             words = answer.take(line)  # type: ignore[arg-type]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from annotated_types import Gt, Le
 from typing_extensions import NotRequired, TypedDict
 
 from lab.messages.lab import PlaceState
@@ -13,9 +14,13 @@ Verdict = Literal["passed", "failed", "error"]
 
 
 class CheckRequest(TypedDict):
-    """``only``: the names of the checks to run, absent or null: all."""
+    """``only``: the names of the checks to run, absent or null: all.
+
+    ``within``: seconds that each check has at least to begin to hold; absent: what the file says.
+    """
 
     only: NotRequired[list[str] | None]
+    within: NotRequired[Annotated[float, Gt(0), Le(600)]]
 
 
 class Finding(TypedDict):

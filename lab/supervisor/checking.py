@@ -23,6 +23,8 @@ from lab.messages.lab import Event, FlowState
 from lab.messages.trace import TraceRequest, TraceState
 from lab.probe.prober import open_in, visiting
 from lab.supervisor.following import follow
+from topologies.model.check import AnyCheck
+from topologies.model.checks_of_ways import Survives
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -143,10 +145,10 @@ class LabRoom:
 class Checking:
     """A run of checks in a thread of its own; ``lines`` are those of the answer, as they come."""
 
-    def __init__(self, lab: Lab, only: Sequence[str] | None = None) -> None:
-        """``only``: names of checks; None: all. Raises Failure."""
+    def __init__(self, lab: Lab, only: Sequence[str] | None = None, within: float = 0.0) -> None:
+        """``only``: names of checks; None: all. ``within``: seconds of each at least. Raises Failure."""
         chosen(lab.topology, only, lab.file)
-        self._lab, self._only = lab, only
+        self._lab, self._only, self._within = lab, only, within
         self._cancel, self._began = threading.Event(), time.monotonic()
         self._lines: queue.SimpleQueue[CheckLine | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="checks", daemon=True)
@@ -176,7 +178,7 @@ class Checking:
             with _held(lab.checking, self._cancelled, self._wait):
                 with _held(lab.lock, self._cancelled, self._wait):  # not in the middle of a change
                     topology = lab.topology
-                checks = chosen(topology, self._only, lab.file)
+                checks = chosen(topology, self._only, lab.file, self._within)
                 room = LabRoom(lab, topology, self._cancelled)
                 Run(Visit(room, Ways(topology), self._cancelled), say).all(checks)
                 with room.still():
@@ -202,9 +204,10 @@ class Checking:
         self._lines.put({"kind": "failure", "what": what, "remedy": remedy})
 
 
-def chosen(topology: Topology, only: Sequence[str] | None, file: str) -> list[Numbered]:
-    """The checks of a topology with the names in ``only``; None: all. Raises Failure."""
-    numbered = [Numbered(number, check) for number, check in enumerate(topology.checks, 1)]
+def chosen(topology: Topology, only: Sequence[str] | None, file: str, within: float = 0.0) -> list[Numbered]:
+    """The checks of a topology with the names in ``only``; None: all. ``within``: seconds that each has at
+    least. Raises Failure."""
+    numbered = [Numbered(number, patient(check, within)) for number, check in enumerate(topology.checks, 1)]
     if not numbered:
         remedy = "write checks: [{reachable: {from: all, to: all}}] in it, and: sdnlab apply FILE"
         raise Failure(f"the topology file of this lab, {file}, has no checks", remedy)
@@ -213,6 +216,13 @@ def chosen(topology: Topology, only: Sequence[str] | None, file: str) -> list[Nu
         if name not in names:
             raise unknown("check", name, names)
     return [some for some in numbered if only is None or some.check.name in only]
+
+
+def patient(check: AnyCheck, within: float) -> AnyCheck:
+    """The same check, with at least so many seconds; so has the check that it repeats."""
+    if isinstance(check, Survives):
+        check = check.model_copy(update={"check": patient(check.check, within)})
+    return check.model_copy(update={"within": max(check.within, within)})
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from lab.failure import Failure, NotThere
 from lab.messages.checks import CheckLine
 from lab.supervisor import checking
 from lab.supervisor.checking import Checking, chosen
+from topologies.model.checks_of_ways import Survives
 
 TEXT = "switches: [s1]\nhosts: {h1: s1, h2: s1}\nchecks:\n"
 TWO = "- {name: one, command: {host: h1, run: 'true'}}\n- {name: two, command: {host: h1, run: 'false'}}\n"
@@ -55,6 +56,18 @@ def test_which_checks_run() -> None:
     assert "did you mean 'two'?" in caught.value.remedy
     with pytest.raises(Failure, match="has no checks"):
         chosen(topologies.loads("switches: [s1]\n"), None, "x")
+
+
+def test_each_check_can_be_given_more_time() -> None:
+    text = """\
+- {name: one, reachable: {from: h1, to: h2}, within: 50s}
+- {name: two, survives: {down: s1, check: {reachable: {from: h1, to: h2}}}}
+"""
+    topology = lab_of(text).topology
+    one, two = (some.check for some in chosen(topology, None, "x", 40.0))
+    assert isinstance(two, Survives)
+    assert (one.within, two.within, two.check.within) == (50.0, 40.0, 40.0)
+    assert [some.check for some in chosen(topology, None, "x")] == list(topology.checks)
 
 
 def test_a_run_ends_with_its_end_and_is_an_event() -> None:
