@@ -28,6 +28,7 @@ from dataplane.netlink.shaping import qdiscs
 from dataplane.sandbox import sandbox
 from dataplane.sandbox.errors import SandboxError
 from linux.readiness import readable
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Shaping, Topology
 
 OLDEST_OVS = (2, 17)
@@ -87,7 +88,8 @@ def needs(topology: Topology | None) -> frozenset[str]:
 
 def _wires(topology: Topology) -> Iterator[tuple[str, Shaping]]:
     yield from ((link.name, link.shaping) for link in topology.links)
-    yield from ((f"{host.name}-{host.port.switch}", host.shaping) for host in topology.hosts)
+    yield from ((f"{host.name}-{host.at.switch}", host.shaping) for host in topology.attached)
+    yield from ((wire.name, wire.shaping) for wire in host_wires(topology))
     yield from ((link.name, link.shaping) for link in (topology.underlay.links if topology.underlay else ()))
 
 

@@ -21,6 +21,7 @@ from topologies.model.attachment import (
 )
 from topologies.model.endpoints import plugs
 from topologies.model.functions import Function
+from topologies.model.host_wires import host_wires, seen_from_other_end
 from topologies.model.topology import Port, Topology
 from topologies.model.trunks import beside
 from topologies.model.wires import Shaping, both_ways
@@ -51,6 +52,14 @@ def switch_in(topology: Topology, domain: str) -> str:
     raise Impossible(f"domain {domain} has no switch for hosts", "move it to another domain")
 
 
+def refuse_on_wires(topology: Topology, host: str) -> None:
+    """Raise ``Impossible`` for an interface on a wire to another host: it is at no switch."""
+    peer = next((known.peer for known in topology.hosts if known.name == host), "")
+    if peer:
+        what = f"{host} can't move to a switch: it is on a wire to {peer}"
+        raise Impossible(what, "write switch: instead of peer: in the file, and apply it")
+
+
 def move(topology: Topology, host: str, switch: str) -> Topology:
     """The same lab with ``host`` on ``switch``, at its lowest free port; addresses stay.
 
@@ -64,8 +73,9 @@ def move(topology: Topology, host: str, switch: str) -> Topology:
     if switch not in switches:
         some = ", ".join([*switches][:12])
         raise Impossible(f"there is no switch {shown(switch)} for hosts", f"there are: {some}")
+    refuse_on_wires(topology, host)
     moved = hosts[host]
-    if moved.port.switch == switch:
+    if moved.at.switch == switch:
         return topology
     for other in beside(topology, moved):
         number = _free_port(topology, switch, 1)
@@ -89,7 +99,8 @@ NOTHING = "none"
 
 
 def shape(topology: Topology, wire: str, values: Mapping[str, str], source: str = "") -> Topology:
-    """The same lab in which a link (``s1-s2``) or a host's wire (``h1-s1``) does what ``values`` say.
+    """The same lab in which a link (``s1-s2``) or a wire of hosts (``h1-s1``, ``r1-r2``) does what ``values``
+    say.
 
     ``values``: key of a topology file -> its text, or ``none``. What they don't name stays. ``source``: only
     what comes from this end changes; empty: both directions. Raises ``Impossible``.
@@ -114,9 +125,19 @@ def shape(topology: Topology, wire: str, values: Mapping[str, str], source: str 
             new |= {"mtu": mtu} if mtu is not None else {}
             changed = {**{one.name: one for one in topology.links}, wire: link.model_copy(update=new)}
             return _fitting(topology.model_copy(update={"links": tuple(changed.values())}))
-    for host in topology.hosts:
-        if f"{host.name}-{host.port.switch}" == wire:
-            ends = host.name, host.port.switch
+    for between in host_wires(topology):
+        if between.name == wire:
+            one_way = _reshaped(between.shaping, between.ends, changes, source)
+            there = {between.a.name: one_way, between.b.name: seen_from_other_end(one_way)}
+            more = {"mtu": mtu} if mtu is not None else {}
+            ended = tuple(
+                host.model_copy(update={"shaping": there[host.name], **more}) if host.name in there else host
+                for host in topology.hosts
+            )
+            return _fitting(topology.model_copy(update={"hosts": ended}))
+    for host in topology.attached:
+        if f"{host.name}-{host.at.switch}" == wire:
+            ends = host.name, host.at.switch
             new = {"shaping": _reshaped(host.shaping, ends, changes, source)}
             new |= {"mtu": mtu} if mtu is not None else {}
             hosts = {**{one.name: one for one in topology.hosts}, host.name: host.model_copy(update=new)}

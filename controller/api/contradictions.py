@@ -56,7 +56,7 @@ def _ports(topology: Topology) -> Iterator[str]:
 
 def _hosts(topology: Topology) -> Iterator[str]:
     networks = {network.name for network in topology.networks}
-    for host in topology.hosts:
+    for host in topology.attached:
         if host.network not in networks:
             yield f"host {host.name}: there is no network {host.network}"
         if not _MAC.fullmatch(host.mac):

@@ -48,7 +48,7 @@ class Stage(NamedTuple):
 
 def _ingress(here: SwitchView, after: Table) -> Part:
     guards = GUARDS if here.lab.chains.service.hops else ()
-    claimants = {host.name for host in here.lab.topology.hosts if host.allow_spoofing}
+    claimants = {host.name for host in here.lab.topology.attached if host.allow_spoofing}
     own = (station for station in here.stations if station.name in claimants)
     known = classify(here.trunks, here.access, here.stations, here.behind, here.free, after, guards)
     return Part([*known, *announcements(own, here.access, after)])

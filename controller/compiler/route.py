@@ -47,7 +47,7 @@ class Gateway(NamedTuple):
 def gateways(topology: Topology, numbers: Mapping[str, int]) -> dict[int, Gateway]:
     """Each routed network's gateway, by the network's number."""
     networks = {network.name: network for network in topology.networks}
-    macs = {host.name: mac_number(host.mac) for host in topology.hosts} if topology.outside else {}
+    macs = {host.name: mac_number(host.mac) for host in topology.attached} if topology.outside else {}
     exits = {way.network: macs[way.gateway] for way in topology.outside if way.open}
     by_network = {}
     for router in topology.routers:

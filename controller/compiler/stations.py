@@ -113,7 +113,7 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     somebody has is left out by itself.
     """
     numbers = network_numbers(topology)
-    free = {host.port for host in topology.hosts if host.allow_spoofing}
+    free = {host.at for host in topology.attached if host.allow_spoofing}
     known = _without_taken(list(owners(topology)), learned, free)
     known_stations = [
         Station(
@@ -133,8 +133,8 @@ def stations(topology: Topology, learned: tuple[Learned, ...] = ()) -> Stations:
     further = [station for station in known_stations if first[station.mac] is not station]
     taken = {owner.mac: (owner.network, owner.port if owner.port in free else None) for owner in known}
     addresses = {(numbers[owner.network], *address) for owner in known for address in owner.addresses()}
-    ports = {host.port: host.network for host in topology.hosts}
-    at_port = {host.port: Entity("host", host.name) for host in topology.hosts} if learned else {}
+    ports = {host.at: host.network for host in topology.attached}
+    at_port = {host.at: Entity("host", host.name) for host in topology.attached} if learned else {}
     placed = {owner.mac for owner in known}
     for extra in sorted(learned, key=lambda seen: (seen.mac, str(seen.port))):
         here = (extra.network, extra.port)

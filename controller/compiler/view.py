@@ -98,10 +98,10 @@ class LabView:
     def free(self) -> dict[str, frozenset[int]]:
         """Switch -> access ports that take any source address."""
         free: dict[str, frozenset[int]] = {}
-        for host in self.topology.hosts:
+        for host in self.topology.attached:
             if host.allow_spoofing:
-                switch = host.port.switch
-                free[switch] = free.get(switch, frozenset()) | {host.port.number}
+                switch = host.at.switch
+                free[switch] = free.get(switch, frozenset()) | {host.at.number}
         return free
 
     @cached_property
@@ -109,9 +109,9 @@ class LabView:
         """Switch -> the ports of gateways of ways out, and what each is."""
         exits: dict[str, dict[int, Entity]] = {}
         names = outside.gateways(self.topology)
-        for host in self.topology.hosts if names else ():
+        for host in self.topology.attached if names else ():
             if host.name in names:
-                exits.setdefault(host.port.switch, {})[host.port.number] = Entity("host", host.name)
+                exits.setdefault(host.at.switch, {})[host.at.number] = Entity("host", host.name)
         return exits
 
     @cached_property
@@ -122,7 +122,7 @@ class LabView:
     @cached_property
     def forwarded(self) -> dict[str, dict[int, Sources]]:
         """Switch -> its ports with routers that are hosts -> what they may send beside their own."""
-        if not any(host.kind == ROUTER for host in self.topology.hosts):
+        if not any(host.kind == ROUTER for host in self.topology.attached):
             return {}
         by_switch: dict[str, dict[int, Sources]] = {}
         for port, sources in Routing(self.topology).sources().items():

@@ -39,7 +39,7 @@ class Batches:
         self, topology: Topology, tables: Mapping[str, SwitchTables], down: frozenset[str] = frozenset()
     ) -> None:
         self.ends: list[Endpoint] = list(endpoints(topology))
-        self.topology, self.hosts = topology, topology.hosts
+        self.topology, self.hosts = topology, topology.attached
         homes = [None if end.port is None else (end.port.switch, end.port.number) for end in self.ends]
         dead = {
             (p.switch, p.number) for link in topology.links if link.name in down for p in (link.a, link.b)
@@ -152,7 +152,7 @@ class Batches:
         """What becomes of the frames of the host with this number. ``kind``: the type of the echo message."""
         host = self.hosts[number]
         return self.walk.enter(
-            host.port.switch, Own("in_port"), batch.members, batch.store, self.sender(number, kind)
+            host.at.switch, Own("in_port"), batch.members, batch.store, self.sender(number, kind)
         )
 
     def arriving(self, number: int, batch: Batch, at: At) -> Outcomes:
@@ -166,7 +166,7 @@ class Batches:
     def sender(self, number: int, kind: int = 0) -> Sender:
         """The fields that are the host's own."""
         host = self.hosts[number]
-        fields = {"eth_src": self._mac.of[number], "in_port": host.port.number, "kind": kind}
+        fields = {"eth_src": self._mac.of[number], "in_port": host.at.number, "kind": kind}
         fields["ip_src"], fields["ipv6_src"] = self._ip[4].of[number], self._ip[6].of[number]
         return Sender(fields, number)
 

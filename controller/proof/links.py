@@ -71,7 +71,7 @@ class _Finder:
                     break
 
     def _nearest(self, numbers: list[int], switch: str) -> int:
-        at = [n for n in numbers if self._batches.hosts[n].port.switch == switch]
+        at = [n for n in numbers if self._batches.hosts[n].at.switch == switch]
         return (at or numbers)[0]
 
     def tunnels(self, topology: Topology) -> Iterator[Crossing]:
@@ -79,13 +79,11 @@ class _Finder:
         hosts = self._batches.hosts
         behind: dict[tuple[str, str], list[int]] = {}
         for number, host in enumerate(hosts):
-            behind.setdefault((host.network, self._domain[host.port.switch]), []).append(number)
+            behind.setdefault((host.network, self._domain[host.at.switch]), []).append(number)
         for uplink in overlay(topology).uplinks:
             here = self._domain[uplink.near.switch]
             mine = [
-                n
-                for n in behind.get((uplink.network, here), ())
-                if hosts[n].port.switch == uplink.near.switch
+                n for n in behind.get((uplink.network, here), ()) if hosts[n].at.switch == uplink.near.switch
             ]
             for (network, there), others in behind.items():
                 if network != uplink.network or there == here or not mine:

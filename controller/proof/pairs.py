@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from typing import NamedTuple
 
 from controller.flow.tables import SwitchTables
 from controller.proof.batches import Batches
 from controller.proof.values import Beyond, Lost, Outcome, Outcomes
+from topologies.model.host_wires import host_wires
 from topologies.model.parts import part_of
 from topologies.model.policy import Policy
 from topologies.model.routing import Routing
@@ -116,14 +118,14 @@ class _Judge:
         self._hosts, self._problems = batches.hosts, problems
         self.policy = Policy(topology)
         self._part = part_of(topology)
-        self.parted = len({self._part[host.port.switch] for host in batches.hosts}) > 1
+        self.parted = len({self._part[host.at.switch] for host in batches.hosts}) > 1
         self.proof = Proof()
 
     def pair(self, pair: Pair, families: tuple[int, ...]) -> None:
         """Note the verdict on one pair, which has addresses of these families."""
         src, dst = self._hosts[pair[0]], self._hosts[pair[1]]
         problems = self._problems.get(pair, {})
-        if self._part[src.port.switch] != self._part[dst.port.switch]:
+        if self._part[src.at.switch] != self._part[dst.at.switch]:
             self._apart(src, dst, problems, families)
             return
         expected = [self.policy.ping(src, dst, f) for f in families] if self.policy.rules else []
@@ -153,7 +155,7 @@ class _Judge:
                 self.proof.apart += 1
             else:
                 reason = of_request[0] if of_request else "it arrives"
-                text = f"no link joins {src.port.switch} and {dst.port.switch}, but {reason}"
+                text = f"no link joins {src.at.switch} and {dst.at.switch}, but {reason}"
                 self.proof.wrong.append(Unproven(src.name, dst.name, family, text))
 
     def _leave(self, src: Host, dst: Host, why: str) -> None:
@@ -204,6 +206,10 @@ def _verdicts(topology: Topology, batches: Batches, problems: _Problems) -> Proo
             judge.proof.proven[family] = judge.proof.proven.get(family, 0) + here - len(listed)
         for pair in listed:
             judge.pair(pair, families[pair[0]])
+    for wire in host_wires(topology):
+        if (wire.a.ipv4 and wire.b.ipv4) or (wire.a.ipv6 and wire.b.ipv6):
+            for one, other in permutations((wire.a.name, wire.b.name)):
+                judge.leave(one, other, "a wire joins them, and no switch")
     for src, dst in Routing(topology).ways:
         judge.leave(src, dst, "a host forwards them")
     return judge.proof
@@ -221,9 +227,9 @@ def ring(topology: Topology, batches: Batches, proof: Proof) -> list[tuple[str, 
     groups: dict[tuple[str, int], list[int]] = {}
     hosts = batches.hosts
     for number, host in enumerate(hosts):
-        groups.setdefault((host.network, part[host.port.switch]), []).append(number)
+        groups.setdefault((host.network, part[host.at.switch]), []).append(number)
     for (network, island), numbers in groups.items():
-        further = [n for n in batches.led_to.get(network, ()) if part[hosts[n].port.switch] == island]
+        further = [n for n in batches.led_to.get(network, ()) if part[hosts[n].at.switch] == island]
         for place, number in enumerate(numbers):
             others = [*numbers[place + 1 :], *numbers[:place]][:_TRIED] + further[:_TRIED]
             for other in others:

@@ -32,9 +32,9 @@ def address_plan(topology: Topology) -> AddressPlan:
         known.macs[owner.network, owner.mac] = owner.port
         for family, address in owner.addresses():
             known.addresses[owner.network, family, address] = owner.mac, owner.port
-    for host in topology.hosts:
-        known.ports[host.port] = host
-        known.members.setdefault(host.network, []).append(host.port)
+    for host in topology.attached:
+        known.ports[host.at] = host
+        known.members.setdefault(host.network, []).append(host.at)
     for endpoint in endpoints(topology):
         if endpoint.kind == "router":
             four, six = endpoint.ipv4, endpoint.ipv6

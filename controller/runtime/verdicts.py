@@ -61,7 +61,7 @@ class Verdicts:
         new = notices(topology)
         self._known, self._newest = self._newest | new, new
         numbers = network_numbers(topology)
-        self._networks = {host.port: numbers[host.network] for host in topology.hosts}
+        self._networks = {host.at: numbers[host.network] for host in topology.attached}
         self._refusals.clear()
 
     def packet(self, punt: Punt, now: float) -> list[Command] | None:

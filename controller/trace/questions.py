@@ -72,6 +72,9 @@ def host(topology: Topology, name: str) -> Endpoint:
     """The host of this name. Raises CannotAsk."""
     hosts = [endpoint for endpoint in endpoints(topology) if endpoint.kind == "host"]
     known = next((endpoint for endpoint in hosts if endpoint.name == name), None)
+    if known is None and any(host.name == name and host.peer for host in topology.hosts):
+        what = f"{name} is on a wire to another host, where no switch sees its frames"
+        raise CannotAsk(what, "look at them: sdnlab capture; the way of packets: sdnlab exec, traceroute")
     if known is None:
         raise CannotAsk(f"no host named {name!r}", f"hosts: {', '.join(one.name for one in hosts[:12])}")
     return known
@@ -89,6 +92,12 @@ def _address(
             raise CannotAsk(f"{destination} is no IPv{family} address", "leave the family out")
         return literal
     of = [endpoint for endpoint in endpoints(topology) if endpoint.name == destination]
+    wired = next((host for host in topology.hosts if host.name == destination and host.peer), None)
+    if wired is not None:
+        address = wired.ipv4 if wired.ipv4 is not None and sender.ipv4 is not None else wired.ipv6
+        if address is not None and family in (None, address.version):
+            return address.ip
+        raise CannotAsk(f"{destination} has no address of this family", "choose another address family")
     if not of:
         names = dict.fromkeys(endpoint.name for endpoint in endpoints(topology))
         remedy = f"an address, or one of {', '.join([*names][:12])}"
@@ -137,7 +146,7 @@ def next_hop(topology: Topology, sender: Endpoint, address: IPv4Address | IPv6Ad
 def _by_routes(topology: Topology, sender: Endpoint, address: IPv4Address | IPv6Address) -> int | None:
     """The MAC address of the neighbour to which the file's routes of the host lead; None: they lead to none,
     or out of another interface."""
-    host = next(host for host in topology.hosts if host.name == sender.name)
+    host = next(host for host in topology.attached if host.name == sender.name)
     if not host.routes:
         return None
     step = Routing(topology).step(host.node, address)

@@ -53,7 +53,7 @@ def lesson(topology: Topology) -> float:
     That is all delays of the lab, on each leg of its longest chain in both directions, and ``LEAST_LESSON``
     for switches, functions and hosts; at most ``LONGEST_LESSON``.
     """
-    shaped = [*(link.shaping for link in topology.links), *(host.shaping for host in topology.hosts)]
+    shaped = [*(link.shaping for link in topology.links), *(host.shaping for host in topology.attached)]
     if topology.underlay is not None:
         shaped += [link.shaping for link in topology.underlay.links]
     legs = 1 + max((len(chain.functions) for chain in topology.chains), default=0)

@@ -64,7 +64,7 @@ def check_addresses(
     for endpoint in endpoints(lab.topology):
         by_network.setdefault(endpoint.network, []).append(endpoint)
     for asking in lab.hosts:
-        if switches is not None and asking.port.switch not in switches:
+        if switches is not None and asking.at.switch not in switches:
             continue
         coming: dict[int, Packets | None] = {}
         for asked in by_network.get(asking.network, []):
@@ -73,11 +73,9 @@ def check_addresses(
             for family, question in _questions(asking, asked):
                 report.count(ADDRESSES)
                 if family not in coming:
-                    coming[family] = _coming(lab, fabric, alike, asking.port, family, question)
+                    coming[family] = _coming(lab, fabric, alike, asking.at, family, question)
                 some = coming[family]
-                if some is not None and _is_answered(
-                    fabric, alike, asking.port, some, question, asked, family
-                ):
+                if some is not None and _is_answered(fabric, alike, asking.at, some, question, asked, family):
                     continue
                 yield from _asked(lab, fabric, asking, asked, family, question)
 
@@ -95,7 +93,7 @@ def _coming(lab: Lab, fabric: Fabric, alike: Alike, at: Port, family: int, quest
 def _asked(
     lab: Lab, fabric: Fabric, asking: Host, asked: Endpoint, family: int, question: Store
 ) -> Iterator[Finding]:
-    start = fabric.space.entering(asking.port, packets(question))
+    start = fabric.space.entering(asking.at, packets(question))
     for outcome in fabric.outcomes(start):
         wrong = _wrong(lab, outcome, asking.port, asked, family, start.packets)
         if wrong:
@@ -103,7 +101,7 @@ def _asked(
             name = "ARP" if family == 4 else "neighbour discovery"
             yield Finding(
                 ADDRESSES, f"{name}: {asking.name} asks for {asked.name}: {wrong}",
-                f"its switch answers with {asked.mac}", asked.entity, witness(known, asking.port),
+                f"its switch answers with {asked.mac}", asked.entity, witness(known, asking.at),
             )  # fmt: skip
 
 

@@ -74,7 +74,7 @@ class Flights:
             if known is None:
                 continue
             for sort, seen, store in self._sorts(known, family):
-                start = fabric.space.entering(source.port, packets(store))
+                start = fabric.space.entering(source.at, packets(store))
                 yield Flight(source, target, way, family, start, seen, sort)
 
     def sheaves(self, fabric: Fabric, source: Host) -> Iterator[Sheaf]:
@@ -93,7 +93,7 @@ class Flights:
             for sort, _, store in self._sorts(known, family):
                 some = {name: value for name, value in store.items() if name != f"{head}_dst"}
                 some["eth_dst"] = Known(0, GROUP_BIT)
-                yield Sheaf(source, family, sort, fabric.space.entering(source.port, packets(some)))
+                yield Sheaf(source, family, sort, fabric.space.entering(source.at, packets(some)))
 
     def _sorts(self, known: Store, family: int) -> Iterator[tuple[str, Connection | None, Store]]:
         if not self.telling:
@@ -133,7 +133,7 @@ class Flights:
         if expected.allowed is None:
             return None, []
         findings = [
-            finding._replace(witness=witness(known, flight.source.port, cut, converged))
+            finding._replace(witness=witness(known, flight.source.at, cut, converged))
             for finding, known in self._wrong(fabric, flight, expected)
         ]
         return (DELIVERY if expected.allowed else REFUSAL), findings
@@ -189,7 +189,7 @@ class Flights:
     ) -> Iterator[tuple[Finding, Store]]:
         """The answer to packets that have arrived."""
         sent = {**flight.start.packets.known, **before.known}
-        start = fabric.space.entering(flight.target.port, _answer(flight, at, sent))
+        start = fabric.space.entering(flight.target.at, _answer(flight, at, sent))
         refusal: list[tuple[Finding, Store]] = []
         for outcome in fabric.outcomes(start):
             known = {**sent, **outcome.known}

@@ -30,7 +30,7 @@ class Lab:
 
     def __init__(self, topology: Topology) -> None:
         self.topology = topology
-        self.hosts = topology.hosts
+        self.hosts = topology.attached
         self.at: dict[Port, Endpoint] = {}
         for endpoint in endpoints(topology):
             if endpoint.port is not None:
@@ -55,7 +55,7 @@ class Lab:
                 joined[chain.network].add(chain.far_network)
                 joined[chain.far_network].add(chain.network)
         self.open_to = {name: frozenset(networks) for name, networks in joined.items()}
-        self.spoofers = frozenset(host.port for host in topology.hosts if host.allow_spoofing)
+        self.spoofers = frozenset(host.at for host in topology.attached if host.allow_spoofing)
         self.stateful = any(
             isinstance(function.attachment, Flows) or function.attachment.mode == "ports"
             for function in topology.functions

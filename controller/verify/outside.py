@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from controller.verify.lab import Lab
 from topologies.model.attachment import Flows, InlineInstance, TapInstance
+from topologies.model.host_wires import host_wires
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 
 
@@ -30,6 +31,9 @@ def outside(lab: Lab) -> list[str]:
             "connections: the first packet and its answer are followed, not later packets, ICMP errors, or "
             "fragments that are gathered"
         )
+    if wires := host_wires(lab.topology):
+        names = ", ".join(wire.name for wire in wires[:12]) + (", …" if len(wires) > 12 else "")
+        said.append(f"wires between hosts ({names}), and what hosts forward: no switch sees it")
     if lab.topology.underlay is not None:
         said.append("cuts in the underlay: its own routers find other ways")
     said.append("meters, timeouts, and the order of packets in time")

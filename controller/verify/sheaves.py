@@ -75,7 +75,7 @@ class Targets:
         self._macs = certain.to.bit
         self._together: dict[tuple[Apart, bool, str], int] = {}
         for host in lab.hosts:
-            number = numbers.get(host.port)
+            number = numbers.get(host.at)
             if number is None or certain.to.macs[number] != mac_number(host.mac):
                 continue
             self.host[number] = host
@@ -94,7 +94,7 @@ class Targets:
         """Those that a cut does not part from a host."""
         if apart.whole:
             return -1
-        mine = source.port.switch
+        mine = source.at.switch
         key = apart, converged, mine
         if key in self._together:
             return self._together[key]
@@ -102,7 +102,7 @@ class Targets:
             self._together.clear()
         mask = 0
         for number, host in self.host.items():
-            there = host.port.switch
+            there = host.at.switch
             if not (apart.may_be_cut_off(mine, there) if converged else apart.are(mine, there)):
                 mask |= 1 << number
         self._together[key] = mask

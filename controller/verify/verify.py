@@ -386,7 +386,7 @@ class Verification:
 
     @staticmethod
     def _is_apart(flight: Flight, apart: Apart, converged: bool) -> bool:
-        ends = flight.source.port.switch, flight.target.port.switch
+        ends = flight.source.at.switch, flight.target.at.switch
         return apart.may_be_cut_off(*ends) if converged else apart.are(*ends)
 
     def _decide(self, fabric: Fabric, flight: Flight, cut: tuple[str, ...], converged: bool) -> None:

@@ -86,9 +86,10 @@ def _whoever_controls(topology: Topology) -> list[Switch]:
 def renamed(links_down: frozenset[str], old: Plan, new: Plan) -> frozenset[str]:
     """Names of cut links in the new plan: a host's cut wire stays cut when it moves; removed links are left
     out."""
-    before = {host.name: wire_name(host.name, host.switch) for host in old.hosts}
-    names = {before[h.name]: wire_name(h.name, h.switch) for h in new.hosts if h.name in before}
+    before = {host.name: wire_name(host.name, host.switch) for host in old.hosts if host.switch}
+    names = {before[h.name]: wire_name(h.name, h.switch) for h in new.hosts if h.switch and h.name in before}
     there = {link.name for link in new.links} | {wire.name for wire in new.underlay.links}
+    there |= {wire.name for wire in new.host_wires}
     kept = {names[name] for name in links_down if name in names}
     return frozenset(kept | {name for name in links_down if name in there})
 
@@ -204,11 +205,11 @@ class _Wires:
             # a function holds the devices of its wires together by their MTU
             alike = alike and (not wire.thick or was.mtu == wire.mtu or key[0] == "link")
             stays = alike and was.far == wire.far
-            if not stays and (not alike or key[0] == "link" or _ends_of(wire)[1] in held):
+            if not stays and (not alike or key[0] in ("link", "between") or _ends_of(wire)[1] in held):
                 gone.append(was)
                 come.append(wire)
                 continue
-            if was.whole != wire.whole:
+            if was.whole != wire.whole and wire.back is None:
                 (self.no_longer_aided if wire.whole else self.aided_again).append(was if wire.whole else wire)
                 was, wire = replace(was, whole=True), replace(wire, whole=True)
             if stays:

@@ -59,6 +59,9 @@ class Outages:
         risen = old.down - new.down
         self._wires.set_ends(risen, True)
         self._wires.await_carriers(with_near_ends(plan, risen))
+        for between in plan.host_wires:
+            if risen & {(end.netns, end.device) for end, _ in between.wire.ends}:
+                self._wires.restore(between.wire)
         self._switches.set_ports(old.ports, new.ports)
         for switch in new.ports.keys() - old.ports.keys():
             self._mirrors.resume(switch)

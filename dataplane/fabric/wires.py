@@ -88,7 +88,7 @@ class Wires:
         self._spaces.deafen_ports([end for wire in wires for end in (wire.near, wire.far)])
         self._raise_ends(wire.far for wire in wires)
         # The far ends work now; the near ones were up before they had a carrier.
-        self._notice_carriers((wire.near.netns, wire.near.device) for wire in wires)
+        self._notice_carriers((view.near.netns, view.near.device) for wire in wires for view in wire.views)
         for wire in wires:
             # Each direction of a wire is shaped at the device where it leaves a switch or a host.
             for end, way in wire.ends if wire.shaping else ():
@@ -110,26 +110,35 @@ class Wires:
     def address(self, wires: Iterable[WirePlan]) -> None:
         """Configure the near ends of new wires in hosts and functions."""
         for wire in wires:
-            host = self._hosts.at(wire.near.netns)
-            if host is None:
-                interface.configure(self._spaces[wire.near.netns], wire)
-            else:
-                self._hosts.wire_in(host, wire)
+            for view in wire.views:
+                host = self._hosts.at(view.near.netns)
+                if host is None:
+                    interface.configure(self._spaces[view.near.netns], view)
+                else:
+                    self._hosts.wire_in(host, view)
 
     def configure(self, old: WirePlan, new: WirePlan) -> None:
         """Change the near end's addresses or default routes, the MTU or the shaping in place."""
-        if old.far_mtu != new.far_mtu:
+        if old.far_mtu != new.far_mtu and new.back is None:
             far = self._spaces[new.far.netns].netlink
             far.run([set_mtu(far.index_of(new.far.device), new.far_mtu)])
         if (old.shaping, old.mtu) != (new.shaping, new.mtu):
             for (end, way), (_, was) in zip(new.ends, old.ends, strict=True):
                 own = self._spaces[end.netns].netlink
                 own.run(reshape(own.index_of(end.device), (was, old.mtu), (way, new.mtu)))
-        host = self._hosts.at(new.near.netns)
-        if host is None:
-            interface.reconfigure(self._spaces[new.near.netns], old, new)
-        else:
-            self._hosts.rewire(host, old, new)
+        for before, view in zip(old.views, new.views, strict=True):
+            host = self._hosts.at(view.near.netns)
+            if host is None:
+                interface.reconfigure(self._spaces[view.near.netns], before, view)
+            else:
+                self._hosts.rewire(host, before, view)
+
+    def restore(self, wire: WirePlan) -> None:
+        """Give the ends of a wire between hosts, which were down, the addresses and routes that the kernel
+        has forgotten."""
+        for view in wire.views:
+            if (host := self._hosts.at(view.near.netns)) is not None:
+                self._hosts.rewire(host, view.unaddressed, view)
 
     def move(self, old: WirePlan, new: WirePlan) -> None:
         """Move the far end to another namespace. The near end stays unchanged."""
@@ -145,8 +154,10 @@ class Wires:
 
     def remove(self, wire: WirePlan) -> None:
         """Delete a pair of devices."""
-        # Delete it by the switch's end: the host may have renamed or moved the other end.
-        self._spaces[wire.far.netns].netlink.run([delete_link(wire.far.device)], GONE)
+        # Delete it by the switch's end: the host may have renamed or moved the other end. A wire between
+        # hosts is gone if one of them still knows its own.
+        for end in (wire.far, wire.near) if wire.back is not None else (wire.far,):
+            self._spaces[end.netns].netlink.run([delete_link(end.device)], GONE)
 
     def set_ends(self, ends: Iterable[Device], up: bool, gone: frozenset[int] = frozenset()) -> None:
         """Set devices up or down, in the order of their names. ``gone``: errors of the kernel (errno) for

@@ -28,7 +28,7 @@ from dataplane.hosts.drivers import driver
 from dataplane.mininet_view.iperf import CannotMeasure, measure
 from dataplane.mininet_view.node_shell import SafeShell, any_shell, with_terminal
 from dataplane.ovs.datapaths import USERSPACE, chosen
-from dataplane.plan.wiring import wire_name
+from dataplane.plan.wiring import wire_names
 from dataplane.sandbox.namespaces import RUN_NETNS, run_in
 from linux import syscalls
 from topologies.model.topology import Topology
@@ -272,14 +272,23 @@ class LabNet(Mininet):  # type: ignore[misc]
                 self.switches.append(switch)
                 self.nameToNode[bridge.switch] = switch
         model = {host.name: host for host in self.topology.hosts}
+        wires = wire_names(self.topology)
+        links: dict[str, LabLink] = {}
         for host in plan.hosts:
-            link = LabLink(wire_name(host.name, host.switch), self.is_up)
             near = model[host.name]
+            link = links.setdefault(wires[host.name], LabLink(wires[host.name], self.is_up))
             address = str(near.ipv4) if near.ipv4 is not None else None
             node = self[near.node]
             number = len(node.intfs)
-            link.intf1 = LabIntf(host.near.device, node, number, link, near.mac, address)
-            number = host.host.port.number
+            own = LabIntf(host.near.device, node, number, link, near.mac, address)
+            if link.intf1 is not None:  # the second end of a wire between hosts
+                link.intf2 = own
+                self.links.append(link)
+                continue
+            link.intf1 = own
+            if near.port is None:
+                continue
+            number = near.port.number
             link.intf2 = LabIntf(host.far.device, self[host.switch], number, link, None, None)
             self.links.append(link)
         for wire in plan.links:

@@ -20,6 +20,7 @@ from dataplane.plan.pieces import BridgePlan as BridgePlan
 from dataplane.plan.pieces import DomainPlan as DomainPlan
 from dataplane.plan.pieces import EndPlan as EndPlan
 from dataplane.plan.pieces import HostPlan as HostPlan
+from dataplane.plan.pieces import HostWirePlan as HostWirePlan
 from dataplane.plan.pieces import InstancePlan as InstancePlan
 from dataplane.plan.pieces import LinkPlan as LinkPlan
 from dataplane.plan.pieces import PortPlan as PortPlan
@@ -33,6 +34,7 @@ from topologies.model import outside
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
 from topologies.model.choices import NAMESPACE, ROUTER, SDNLAB
 from topologies.model.functions import Function
+from topologies.model.host_wires import host_wires
 from topologies.model.kinds import DhcpServer, LoadBalancer, RateLimiter
 from topologies.model.overlay import Overlay, overlay
 from topologies.model.topology import Host, Port, Topology
@@ -66,6 +68,7 @@ class Plan:
     underlay: UnderlayPlan = NONE
     instances: tuple[InstancePlan, ...] = ()
     trunks: tuple[TrunkPlan, ...] = ()
+    host_wires: tuple[HostWirePlan, ...] = ()
     largest: int = LARGEST
     """Bytes of the largest packet that any host or function sends without segmentation."""
 
@@ -79,14 +82,25 @@ class Plan:
 
     @property
     def wires(self) -> dict[tuple[str, ...], WirePlan]:
-        """Every pair of devices (except the underlay's) by its purpose: of a host, an instance, a link."""
-        wires: dict[tuple[str, ...], WirePlan] = {("host", host.name): host.wire for host in self.hosts}
+        """Every pair of devices (except the underlay's) by its purpose: of a host, an instance, a link, or
+        between two hosts."""
+        wires: dict[tuple[str, ...], WirePlan] = {
+            ("host", host.name): host.wire for host in self.hosts if host.switch
+        }
+        for between in self.host_wires:
+            a, b = between.wire.near, between.wire.far
+            wires["between", f"{a.netns} {a.device}", f"{b.netns} {b.device}"] = between.wire
         for instance in self.instances:
             wires |= {("instance", instance.name, wire.near.device): wire for wire in instance.wires}
         wires |= {("trunk", trunk.name): trunk.wire for trunk in self.trunks}
-        wires = {key: replace(wire, largest=self.largest) for key, wire in wires.items()}
+        wires = {key: _with_largest(wire, self.largest) for key, wire in wires.items()}
         wires |= {("link", "trunk", trunk.name): trunk.tagged for trunk in self.trunks}
         return wires | {("link", link.name): link.wire for link in self.links if link.kind == "veth"}
+
+
+def _with_largest(wire: WirePlan, largest: int) -> WirePlan:
+    back = wire.back and replace(wire.back, largest=largest)
+    return replace(wire, largest=largest, back=back)
 
 
 def devices_of(plan: Plan) -> frozenset[str]:
@@ -164,6 +178,11 @@ def plan(
         end_a, end_b = EndPlan(netns["domain", near], a), EndPlan(netns["domain", far], b)
         links.append(LinkPlan(link.name, kind, link.a, link.b, end_a, end_b, link.shaping, link.mtu))
 
+    near_ends = {host.name: _near_end(host, netns) for host in topology.hosts}
+    far_ends = {host.name: near_ends[host.peer] for host in topology.hosts if host.peer}
+    for host in topology.attached:
+        port = host.at.switch, host.at.number
+        far_ends[host.name] = EndPlan(netns["domain", domain_of[port[0]]], devices[port])
     gateways = {
         network.name: tuple(gateway.ip for gateway in network.gateways) for network in topology.networks
     }
@@ -178,9 +197,8 @@ def plan(
     hosts = tuple(
         _host(
             host,
-            netns,
-            devices,
-            domain_of,
+            near_ends[host.name],
+            far_ends[host.name],
             default_routes(
                 host,
                 gateways[host.network] if host.name not in exits else (),
@@ -193,14 +211,19 @@ def plan(
         )
         for host in topology.hosts
     )
+    by_name = {host.name: host for host in hosts}
+    between = tuple(
+        HostWirePlan(wire.name, replace(by_name[wire.a.name].wire, back=by_name[wire.b.name].wire))
+        for wire in host_wires(topology)
+    )
     instances = tuple(_instances(topology, netns, devices, domain_of, gateways, names, whole))
 
     shaped_ports = {(p.switch, p.number) for link in topology.links if link.shaping for p in (link.a, link.b)}
-    shaped_ports |= {(host.port.switch, host.port.number) for host in topology.hosts if host.shaping}
+    shaped_ports |= {(host.at.switch, host.at.number) for host in topology.attached if host.shaping}
     ports: dict[str, list[PortPlan]] = {switch.name: [] for switch in topology.switches}
     all_trunks = trunks(topology)
     patches = {
-        (vlan.port.switch, vlan.port.number): patch(trunk, vlan.port.number, vlan.vlan or 0)
+        (vlan.at.switch, vlan.at.number): patch(trunk, vlan.at.number, vlan.vlan or 0)
         for trunk in all_trunks
         for vlan in trunk.vlans
     }
@@ -238,12 +261,11 @@ def plan(
     shapings += [link.shaping for link in under.links if link.shaping is not None]
     buckets = (limiter.rate.burst for limiter in topology.functions if isinstance(limiter, RateLimiter))
     largest = largest_packet(shapings, buckets)
-    by_name = {host.name: host for host in hosts} if all_trunks else {}
     trunk_plans = tuple(
         trunk_plan(trunk, by_name, device_name(trunk.device, f"trunk{number}"))
         for number, trunk in enumerate(all_trunks)
     )
-    return Plan(domains, hosts, tuple(links), under, instances, trunk_plans, largest)
+    return Plan(domains, hosts, tuple(links), under, instances, trunk_plans, between, largest)
 
 
 def _crossing_ports(topology: Topology, overlay: Overlay) -> dict[str, list[PortPlan]]:
@@ -278,7 +300,7 @@ def _port_devices(topology: Topology, bridges: dict[str, str]) -> dict[tuple[str
     """The device name of every used switch port."""
     used = {(link.a.switch, link.a.number) for link in topology.links}
     used |= {(link.b.switch, link.b.number) for link in topology.links}
-    used |= {(host.port.switch, host.port.number) for host in topology.hosts}
+    used |= {(host.at.switch, host.at.number) for host in topology.attached}
     used |= {(port.switch, port.number) for _, _, plugs in _plugs(topology) for _, port in plugs}
     index = {switch.name: number for number, switch in enumerate(topology.switches, 1)}
     return {
@@ -368,7 +390,7 @@ def _instances(
 
     ``unaided``: the functions that must send packets without offloads.
     """
-    mtu = max((host.mtu for host in topology.hosts), default=1500)
+    mtu = max((host.mtu for host in topology.attached), default=1500)
     for name, function, plugs in _plugs(topology):
         space = netns["instance", name]
         own = function.part if isinstance(function, (LoadBalancer, DhcpServer)) else None
@@ -393,29 +415,30 @@ def _instances(
         yield InstancePlan(name, function.name, switch, space, tuple(wires), own is None, names_file)
 
 
+def _near_end(host: Host, netns: dict[tuple[str, str], str]) -> EndPlan:
+    """The device of an interface."""
+    short = f"eth{host.name.rpartition('-eth')[2]}" if host.of else "eth0"
+    short = f"eth0.{host.vlan}" if host.trunk else short
+    return EndPlan(netns["host", host.name], device_name(host.interface, short), host.mac)
+
+
 def _host(
     host: Host,
-    netns: dict[tuple[str, str], str],
-    devices: dict[tuple[str, int], str],
-    domain_of: dict[str, str],
+    near: EndPlan,
+    far: EndPlan,
     gateways: tuple[IPv4Address | IPv6Address, ...],
     names_file: str,
     whole: bool,
     table: int,
 ) -> HostPlan:
-    name = netns["host", host.name]
-    short = f"eth{host.name.rpartition('-eth')[2]}" if host.of else "eth0"
-    short = f"eth0.{host.vlan}" if host.trunk else short
-    near = EndPlan(name, device_name(host.interface, short), host.mac)
-    far = EndPlan(netns["domain", domain_of[host.port.switch]], devices[host.port.switch, host.port.number])
     addresses = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
     if host.dhcp:  # what is of IPv4 comes with its lease
         addresses = tuple(address for address in addresses if address.version == 6)
         gateways = tuple(address for address in gateways if address.version == 6)
     return HostPlan(
         host.name,
-        host.port.switch,
-        name,
+        host.port.switch if host.port is not None else "",
+        near.netns,
         near,
         far,
         addresses,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Literal
 
@@ -100,10 +100,24 @@ class WirePlan:
     table: int = 0
     congestion: str = ""
     routes: tuple[Route, ...] = ()
+    back: WirePlan | None = None
+    """The same wire as its far end has it, if that is in a host, too."""
+
+    @property
+    def views(self) -> tuple[WirePlan, ...]:
+        """The wire as each end in a host or function has it as its near end."""
+        return (self,) if self.back is None else (self, self.back)
+
+    @property
+    def unaddressed(self) -> WirePlan:
+        """The same without addresses and routes."""
+        return replace(self, addresses=(), gateways=(), routes=())
 
     @property
     def far_mtu(self) -> int:
         """The MTU of the far end, in bytes."""
+        if self.back is not None:
+            return self.back.mtu
         return self.mtu if self.thick else max(self.mtu, HOST_MTU)
 
     @property
@@ -117,7 +131,8 @@ class WirePlan:
 class HostPlan:
     """A host's interface: its namespace and device, and the wire to its switch port. ``host``: what it is.
 
-    Hosts with several interfaces have several of these, with one namespace.
+    Hosts with several interfaces have several of these, with one namespace. One on a wire to another host has
+    no ``switch``, and ``far`` is the other host's interface.
     """
 
     name: str
@@ -142,7 +157,7 @@ class HostPlan:
 
     @property
     def wire(self) -> WirePlan:
-        """Its wire to the switch."""
+        """Its wire to the switch, or to the other host, as it has it."""
         return WirePlan(
             self.near,
             self.far,
@@ -155,6 +170,14 @@ class HostPlan:
             congestion=self.host.congestion_control,
             routes=tuple(route for route in self.host.routes if route.to.prefixlen),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class HostWirePlan:
+    """A wire between two hosts: a veth pair. ``wire`` is as the first host has it."""
+
+    name: str
+    wire: WirePlan
 
 
 @dataclass(frozen=True, slots=True)

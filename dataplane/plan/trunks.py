@@ -85,7 +85,7 @@ def trunk_plan(trunk: Trunk, hosts: Mapping[str, HostPlan], device: str) -> Trun
     inner, outer = [], []
     for number, plan in enumerate(plans, 3):
         tag = plan.host.vlan
-        inward = patch(trunk, plan.host.port.number, tag or 0)
+        inward = patch(trunk, plan.host.at.number, tag or 0)
         outer.append(TagPort(PortPlan(inward.peer or "", number, inward.device), tag))
         inner.append(TagPort(PortPlan(plan.far.device, number, shaped=bool(plan.shaping)), tag))
     bridges = (

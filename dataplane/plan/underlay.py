@@ -95,7 +95,7 @@ def underlay_plan(topology: Topology, overlay: Overlay, netns: Mapping[tuple[str
     devices = []
     if underlay.tunnels != "ovs":
         vni = vnis(topology, overlay)
-        mtu = max((host.mtu for host in topology.hosts), default=1500)
+        mtu = max((host.mtu for host in topology.attached), default=1500)
         several = [(tunnel, mtu) for tunnel in overlay.tunnels]
         # the encapsulation of chains' frames must fit: use the underlay's whole MTU
         widest = underlay.mtu - OVERHEAD

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from dataplane.plan.lab import Plan, PortPlan
 from dataplane.plan.trunks import loose_ends
+from topologies.model.host_wires import wire_of
+from topologies.model.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,12 @@ class Wiring:
 def wire_name(host: str, switch: str) -> str:
     """The name of a host's wire among the links: ``h1-s1``."""
     return f"{host}-{switch}"
+
+
+def wire_names(topology: Topology) -> dict[str, str]:
+    """Interface of a host -> the name of its wire."""
+    names = {host.name: wire_name(host.name, host.at.switch) for host in topology.attached}
+    return names | {name: wire.name for name, wire in wire_of(topology).items()}
 
 
 def with_near_ends(plan: Plan, far: frozenset[tuple[str, str]]) -> frozenset[tuple[str, str]]:
@@ -39,8 +47,10 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
 
     A cut link that is a device has both ends down; at a failed switch, only its own end is down, and the
     other end loses its carrier.  A host's wire goes down at the switch only, as if unplugged: if the host's
-    own interface were set down, it would lose its IPv6 addresses.  A patch port is removed if its wire is cut
-    or its peer's switch has failed: nothing else makes a fast-failover bucket dead that watches it.
+    own interface were set down, it would lose its IPv6 addresses.  The ends of a wire
+    between hosts are set down; they get what they lose when they are set up.  A patch port is removed if its
+    wire is cut or its peer's switch has failed: nothing else makes a fast-failover bucket dead that watches
+    it.
     """
     down: set[tuple[str, str]] = set()
     gone: set[tuple[str, int]] = set()
@@ -56,8 +66,11 @@ def wiring(plan: Plan, links_down: frozenset[str], switches_down: frozenset[str]
     for wire in plan.underlay.links:
         if wire.name in links_down:
             down |= {(end.netns, end.device) for end in (wire.a, wire.b)}
+    for between in plan.host_wires:
+        if between.name in links_down:
+            down |= {(end.netns, end.device) for end, _ in between.wire.ends}
     for host in plan.hosts:
-        cut = wire_name(host.name, host.switch) in links_down
+        cut = bool(host.switch) and wire_name(host.name, host.switch) in links_down
         if cut or host.switch in switches_down:
             down.add((host.far.netns, host.far.device))
     if plan.trunks:
@@ -86,7 +99,10 @@ def link_states(plan: Plan, links_down: frozenset[str], switches_down: frozenset
         for link in plan.links
     }
     states |= {wire.name: wire.name not in links_down for wire in plan.underlay.links}
+    states |= {between.name: between.name not in links_down for between in plan.host_wires}
     for host in plan.hosts:
+        if not host.switch:
+            continue
         name = wire_name(host.name, host.switch)
         states[name] = name not in links_down and host.switch not in switches_down
     return states

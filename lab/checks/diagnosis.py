@@ -107,7 +107,7 @@ class Diagnosis:
         if self._tables is None:
             tables = compile_topology(self.topology, off, failed=ailing.failed)
             self._tables = {name: Lookup(held) for name, held in tables.items()}
-        port = self.ways.hosts[probe.source].port
+        port = self.ways.hosts[probe.source].at
         return explain(self.topology, self._tables, self.frame(probe), port, off, ailing.failed)
 
     def frame(self, probe: Probe) -> Frame:

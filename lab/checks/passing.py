@@ -78,7 +78,7 @@ def encapsulated_act(check: Encapsulated, visit: Visit) -> Judgement:
         ends = check.outer
         if not ends and probe.target in visit.ways.hosts:
             hosts = (visit.ways.hosts[probe.source], visit.ways.hosts[probe.target])
-            ends = tuple(domains[host.port.switch] for host in hosts)
+            ends = tuple(domains[host.at.switch] for host in hosts)
         outer = tuple(vteps[domain] for domain in ends)
 
         def wrong(outcome: Outcome) -> str:

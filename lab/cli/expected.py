@@ -19,15 +19,18 @@ def joined_pairs(status: Status) -> int:
             switch = island[switch]
         return switch
 
+    def place(host: HostState) -> str:
+        return root(host["switch"]) if host["switch"] else f"the wire {host['network']}"
+
     for link in status["links"]:
-        if link["up"]:
-            a, b = (link[end].rpartition(":")[0] for end in ("a", "b"))
+        a, b = (link[end].rpartition(":")[0] for end in ("a", "b"))
+        if link["up"] and a in island and b in island:
             island[root(a)] = root(b)
     hosts = [host for host in status["hosts"] if host["up"]]
     return sum(
         _families(a, b)
         for a, b in permutations(hosts, 2)
-        if a["network"] == b["network"] and root(a["switch"]) == root(b["switch"])
+        if a["network"] == b["network"] and place(a) == place(b)
     )
 
 

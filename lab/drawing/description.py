@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from topologies.model.functions import Chain, Function, Prefixes
+from topologies.model.host_wires import host_wires
 from topologies.model.overlay import overlay
 from topologies.model.topology import Host, Topology
 
@@ -76,10 +77,12 @@ class _Describer:
                 yield self._node(switch.name, label, shape="box", fillcolor=colour, fontcolor="white")
         further = topology.further
         for host in topology.nodes:
-            if self.domain[host.port.switch] == domain:
+            entries = (host, *further.get(host.name, ()))
+            at = next((entry.port.switch for entry in entries if entry.port is not None), None)
+            if (self.domain[at] if at is not None else topology.domains[0].name) == domain:
                 shape, borders = _HOSTS.get(host.kind, ("ellipse", "1"))
                 kind = "" if host.kind == "namespace" else f"\n{host.kind}"
-                address = "".join(_address(entry) for entry in (host, *further.get(host.name, ())))
+                address = "".join(_address(entry) for entry in entries)
                 colour = self.networks.get(host.network, "white")
                 label = f"{host.name}{address}{kind}"
                 yield self._node(host.name, label, shape=shape, peripheries=borders, fillcolor=colour)
@@ -98,9 +101,11 @@ class _Describer:
         topology = self.topology
         for link in topology.links:
             yield self._link(link.name, link.a.switch, link.b.switch, penwidth="2", color=_SWITCH)
-        for host in topology.hosts:
-            name = f"{host.name}-{host.port.switch}"
-            yield self._link(name, host.port.switch, host.node, color="#888888")
+        for wire in host_wires(topology):
+            yield self._link(wire.name, *wire.ends, penwidth="2", color="#888888")
+        for host in topology.attached:
+            name = f"{host.name}-{host.at.switch}"
+            yield self._link(name, host.at.switch, host.node, color="#888888")
         for function in topology.functions:
             if function.switch is not None:
                 for name in _copies(function):

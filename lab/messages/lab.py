@@ -120,7 +120,9 @@ class LogPart(TypedDict):
 class HostState(TypedDict):
     """A host, or an interface ``of`` one. ``kind``: what it is; ``detail``: what its driver tells about
     it; ``routes``: those of the file that lead through this interface, as ``10.9.0.0/16 via 10.0.0.1``;
-    ``trunk``: the device of the trunk that it is on, where its frames have the tag ``vlan``; else empty."""
+    ``trunk``: the device of the trunk that it is on, where its frames have the tag ``vlan``; else empty.
+
+    ``switch`` and ``port``: empty and 0 on a wire to another host; then ``peer`` is the interface there."""
 
     name: str
     of: str
@@ -129,6 +131,7 @@ class HostState(TypedDict):
     network: str
     switch: str
     port: int
+    peer: str
     interface: str
     trunk: str
     vlan: int | None
@@ -138,6 +141,11 @@ class HostState(TypedDict):
     routes: list[str]
     up: bool
     commands: list[CommandState]
+
+
+def place_of(host: HostState) -> str:
+    """Where the wire of an interface ends: a switch's port, or the interface of another host."""
+    return f"{host['switch']}:{host['port']}" if host["switch"] else host["peer"]
 
 
 class NetworkState(TypedDict):
@@ -179,7 +187,8 @@ class UnderlayState(TypedDict):
 
 
 class LinkState(TypedDict):
-    """``a`` and ``b`` as ``switch:port``; ``up`` is the state that ``link up|down`` has set."""
+    """``a`` and ``b`` as ``switch:port``; of a wire between hosts as ``host:device``. ``up`` is the state
+    that ``link up|down`` has set."""
 
     name: str
     a: str

@@ -293,10 +293,7 @@ def _plan(
 ) -> list[Failure]:
     """Fill ``run.echoes`` and the resolutions that they need; the pairs that can't be tested."""
     index = {station.name: i for i, station in enumerate(run.stations)}
-    part = {
-        host.name: parts.get(host.port.switch, 0) if parts_now is None else parts_now[host.name]
-        for host in hosts
-    }
+    part = {host.name: _part(host, parts) if parts_now is None else parts_now[host.name] for host in hosts}
     pairs = sorted(pairs, key=lambda pair: part[pair[0]] != part[pair[1]])
     impossible: list[Failure] = []
     for family in families:
@@ -327,6 +324,11 @@ def _plan(
             if part.get(names[item.src]) != part.get(names[item.dst], part.get(names[item.src])):
                 item.most = 1
     return impossible
+
+
+def _part(host: Host, parts: Mapping[str, int]) -> int:
+    """The number of the part of the lab that its switch is in; a wire between hosts is in none of them."""
+    return parts.get(host.port.switch, 0) if host.port is not None else -1
 
 
 def _add_echo(run: Run, src: int, dst: int, family: int, *, reply: bool) -> Probe:
@@ -380,7 +382,7 @@ def _resolve(run: Run, src: int, dst: int, family: int) -> Probe:
 def _add_ring(run: Run, hosts: Sequence[Host], families: tuple[int, ...], parts: Mapping[str, int]) -> None:
     rings: dict[tuple[str, int], list[int]] = {}
     for i, host in enumerate(hosts):
-        rings.setdefault((host.network, parts.get(host.port.switch, 0)), []).append(i)
+        rings.setdefault((host.network, _part(host, parts)), []).append(i)
     for members in rings.values():
         for i, src in enumerate(members):
             following = (members[(i + step) % len(members)] for step in range(1, len(members)))
@@ -397,7 +399,7 @@ def _add_edge_resolutions(run: Run, hosts: Sequence[Host], families: tuple[int, 
     edges: dict[tuple[str, str], list[int]] = {}
     networks: dict[str, list[int]] = {}
     for i, host in enumerate(hosts):
-        edges.setdefault((host.port.switch, host.network), []).append(i)
+        edges.setdefault((host.port.switch if host.port else host.name, host.network), []).append(i)
         networks.setdefault(host.network, []).append(i)
     for (_switch, network), locals_ in edges.items():
         for turn, target in enumerate(networks[network]):

@@ -12,7 +12,7 @@ from html import escape
 from typing import Literal
 
 from lab.messages.checks import CheckResult, Finding
-from lab.messages.lab import Pair, PingResult, PlaceState, Status
+from lab.messages.lab import Pair, PingResult, PlaceState, Status, place_of
 from lab.messages.services import ChainState, FunctionState
 from lab.report.style import STYLE
 from lab.report.traffic import Conversation
@@ -266,7 +266,7 @@ def _parts(status: Status) -> str:
             escape(host["name"]),
             escape(host["kind"]),
             escape(host["network"]),
-            escape(f"{host['switch']}:{host['port']}"),
+            escape(place_of(host)),
             escape(host["ipv4"] or ""),
             escape(host["ipv6"] or ""),
             _pill("up", "good") if host["up"] else _pill("down", "bad"),

@@ -26,10 +26,14 @@ def device_to_capture(plan: Plan, name: str) -> CapturePoint | None:
         if name == host.name:
             seen = driver(host.kind).seen_at(host)
             return _capture_point(seen.netns, seen.device, f"host {name}")
-        if name == wire_name(host.name, host.switch):
+        if host.switch and name == wire_name(host.name, host.switch):
             return _capture_point(
                 host.far.netns, host.far.device, f"the wire of host {host.name}, at {host.switch}"
             )
+    for between in plan.host_wires:
+        if name == between.name:
+            end = between.wire.near
+            return _capture_point(end.netns, end.device, f"the wire {name}, at its end {end.device}")
     for link in plan.links:
         if name == link.name:
             if link.kind == "patch":
@@ -79,7 +83,9 @@ def names(plan: Plan) -> list[str]:
     """The names of everything that can be captured."""
     captured = [link.name for link in plan.links] + [wire.name for wire in plan.underlay.links]
     captured += [bridge.switch for domain in plan.domains for bridge in domain.bridges]
-    captured += [name for host in plan.hosts for name in (host.name, wire_name(host.name, host.switch))]
+    captured += [between.name for between in plan.host_wires]
+    for host in plan.hosts:
+        captured += [host.name, *([wire_name(host.name, host.switch)] if host.switch else [])]
     captured += [trunk.name for trunk in plan.trunks]
     captured += [instance.name for instance in plan.instances]
     return [*captured, *plan.underlay.nodes]

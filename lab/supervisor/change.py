@@ -24,7 +24,7 @@ from lab.supervisor import by_apps, outside, runnable
 from lab.supervisor.changes import changes, renewed
 from lab.supervisor.hosts import await_ready, machine_must_have, to_prepare
 from lab.views.differences import others
-from topologies.edit import Impossible, move, switch_in
+from topologies.edit import Impossible, move, refuse_on_wires, switch_in
 from topologies.edit import scale as scaled
 from topologies.edit import shape as shaped
 from topologies.model.topology import Topology
@@ -289,7 +289,7 @@ def move_host(lab: Lab, host: str, domain: str, switch: str | None) -> Moved:
     with lab.changing():
         old = lab.topology
         target, new = moved_to(old, host, domain, switch)
-        before = next(known.port.switch for known in old.hosts if known.name == host)
+        before = next(known.at.switch for known in old.hosts if known.name == host)
         moved: Moved = {
             "host": host,
             "source": before,
@@ -310,6 +310,7 @@ def moved_to(topology: Topology, host: str, domain: str, switch: str | None) -> 
     """The switch to which the host moves (None: the domain's first one), and the lab afterwards. Raises
     NotThere."""
     try:
+        refuse_on_wires(topology, host)
         target = switch or switch_in(topology, domain)
         domain_of = {known.name: known.domain for known in topology.switches}
         if domain_of.get(target, domain) != domain:

@@ -202,12 +202,13 @@ def _waiting(old: Shaping, new: Shaping) -> str:
 
 def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
     if old is None and new is not None:
-        return f"at {new.port}, in {new.network}", ""
+        return f"on a wire to {new.peer}" if new.peer else f"at {new.port}, in {new.network}", ""
     if new is None or old is None:
         of = old.of if old is not None else ""
         return "", f"an interface of {of} ends" if of else "what runs in it ends"
     names = {
         "port": "port",
+        "peer": "peer",
         "network": "network",
         "ipv4": "IPv4",
         "ipv6": "IPv6",
@@ -224,7 +225,7 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         words.append(f"device {old.interface} -> {new.interface}")
     if renewed(old, new):
         disrupts = "it is made anew: what runs in it ends"
-    elif (old.mac, old.interface) != (new.mac, new.interface):
+    elif (old.mac, old.interface, old.peer) != (new.mac, new.interface, new.peer):
         disrupts = "its interface is made anew: a moment of its traffic"
     elif (old.network, old.ipv4, old.ipv6) != (new.network, new.ipv4, new.ipv6):
         disrupts = "connections with its old addresses"

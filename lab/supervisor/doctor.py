@@ -77,8 +77,8 @@ class Doctor:
         sessions = net.sessions()
         links = net.link_states()
         hosts: dict[str, set[int]] = {}
-        for host in topology.hosts:
-            hosts.setdefault(host.port.switch, set()).add(host.port.number)
+        for host in topology.attached:
+            hosts.setdefault(host.at.switch, set()).add(host.at.number)
         switches = []
         for name in places:
             controller, session = topology.by_apps[name], sessions.get(name)

@@ -61,11 +61,13 @@ def write_map(plan: Plan, applications: Iterable[Application] = ()) -> None:
 
 def names_of(topology: Topology, networks: AbstractSet[str]) -> list[str]:
     """Lines of an /etc/hosts with the hosts of these networks, and their load balancers (hosts(5))."""
+    named = [(station.network, station.name, station.ipv4, station.ipv6) for station, _ in stations(topology)]
+    named += [(host.network, host.name, host.ipv4, host.ipv6) for host in topology.hosts if host.peer]
     return [
-        f"{address.ip}\t{station.name}"
-        for station, _ in stations(topology)
-        if station.network in networks
-        for address in (station.ipv4, station.ipv6)
+        f"{address.ip}\t{name}"
+        for network, name, *addresses in named
+        if network in networks
+        for address in addresses
         if address is not None
     ]
 

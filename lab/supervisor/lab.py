@@ -13,6 +13,7 @@ from controller.typed_json import BadMessage
 from dataplane.fabric.fabric import Fabric, LinkError
 from dataplane.ovs.openvswitch import OpenVSwitchError
 from dataplane.ovs.ovsdb import OvsdbError
+from dataplane.plan.wiring import wire_names
 from lab.commands.keeper import HostCommands
 from lab.diagnosis.observation import Finding
 from lab.events.host_names import Names
@@ -53,11 +54,12 @@ from lab.supervisor.pinging import ping
 from lab.supervisor.proving import Proving
 from lab.supervisor.questions import Questions
 from lab.supervisor.settle import Settling
-from lab.supervisor.status import host_state, link_state, missing, switch_state
+from lab.supervisor.status import host_state, host_wire_state, link_state, missing, switch_state
 from lab.supervisor.usage import sample
 from lab.supervisor.volumes import Volumes
 from lab.views import overlay, services, tables
 from lab.views.wires import wires
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Topology
 
 if TYPE_CHECKING:
@@ -108,7 +110,7 @@ class Lab:
         """The present state of the whole lab."""
         own = self.controllers.own
         links, places = self.net.link_states(), self.net.places()
-        commands = self.commands.states()
+        commands, wires_of = self.commands.states(), wire_names(self.topology)
         return {
             "name": self.name,
             "topology": self.topology.name,
@@ -137,10 +139,15 @@ class Lab:
             ],
             "networks": overlay.networks(self.topology),
             "hosts": [
-                host_state(host, links, places.get(host.name), commands.get(host.name, []))
+                host_state(
+                    host, wires_of[host.name], links, places.get(host.name), commands.get(host.name, [])
+                )
                 for host in self.topology.hosts
             ],
-            "links": [link_state(link, links) for link in self.topology.links],
+            "links": [
+                *(link_state(link, links) for link in self.topology.links),
+                *(host_wire_state(wire, links) for wire in host_wires(self.topology)),
+            ],
             "underlay": overlay.underlay(self.topology, links),
             "functions": self.function_states(),
             "chains": self.chain_states(),

@@ -59,7 +59,7 @@ def migrate(lab: Lab, host: str, domain: str, switch: str | None) -> Migrated:
     with lab.changing(), _explained():
         machines, place = _machines(lab, host)
         target, new = change.moved_to(lab.topology, host, domain, switch)
-        source = next(known.port.switch for known in lab.topology.hosts if known.name == host)
+        source = next(known.at.switch for known in lab.topology.hosts if known.name == host)
         result: Migrated = {
             "host": host,
             "source": source,

@@ -10,7 +10,7 @@ from functools import partial
 from dataplane.fabric.fabric import Fabric
 from dataplane.hosts.drivers import driver
 from dataplane.netlink import neighbours
-from dataplane.plan.wiring import wire_name
+from dataplane.plan.wiring import wire_names
 from lab.failure import Exit, Failure, unknown
 from lab.messages.lab import PingResult
 from lab.probe.answer import ping_result, tellable
@@ -87,8 +87,9 @@ def send(
             visiting(net.space_fd(seen.netns), partial(neighbours.forget, seen.device, address))
 
     def present(host: Host) -> Host:
-        """The host with the MAC address that its interface has: one that may send from any can change it."""
-        if not host.allow_spoofing or net.seen_at(host.name).mac is None:
+        """The host with the MAC address that its interface has: one that no switch holds to
+        its own can change it."""
+        if not (host.allow_spoofing or host.peer) or net.seen_at(host.name).mac is None:
             return host
         with open_at(host.name) as interface:
             return host.model_copy(update={"mac": interface.getsockname()[4].hex(":")})
@@ -124,8 +125,7 @@ def send(
 def _parts_now(net: Fabric, topology: Topology) -> dict[str, int]:
     """Host -> the part of the lab that it is in now."""
     down = {name for name, up in net.link_states().items() if not up}
-    wires = {host.name: wire_name(host.name, host.port.switch) for host in topology.hosts}
-    return parts_now(topology, down, {host for host, wire in wires.items() if wire in down})
+    return parts_now(topology, down, {host for host, wire in wire_names(topology).items() if wire in down})
 
 
 def _states(net: Fabric) -> dict[str, dict[str, str | int | float | bool]]:

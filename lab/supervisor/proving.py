@@ -73,6 +73,7 @@ class Proving:
             why = computed.failed if computed is not None else "the controller did not do it"
             answer = ping(self.net, self.topology, None, None, "auto", told)
             note = f"all pairs by packets, since no computation can tell: {why}"
+            note = note if self.topology.switches else ""
             return {**answer, "note": "; ".join(filter(None, (answer["note"], note, slow.note)))}
         ring = self._ring(computed, told)
         now, held = self._held()

@@ -65,7 +65,7 @@ def _ports(plan: Plan) -> dict[tuple[str, int], tuple[str, str]]:
     }
     # the ports of VLANs on trunks are no devices, but the wires of these VLANs have ends
     hosts = {
-        (host.switch, host.host.port.number): (host.far.netns, host.far.device)
+        (host.switch, host.host.at.number): (host.far.netns, host.far.device)
         for host in plan.hosts
         if host.host.trunk
     }

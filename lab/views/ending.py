@@ -59,7 +59,9 @@ def cut_off(
     for host in topology.hosts:
         if host.name not in names:
             continue
-        switch, wire = host.port.switch, f"{host.name}-{host.port.switch}"
+        if host.port is None:
+            continue  # no trace begins or ends there
+        switch, wire = host.at.switch, f"{host.name}-{host.at.switch}"
         if wire in links:
             place = place_state(Entity("host", host.name), topology.places)
             why = f"the wire of {host.name} is cut (sdnlab link up {wire})"

@@ -189,11 +189,11 @@ def _starts(chain: Chain, forward: bool, topology: Topology) -> set[str]:
     passed = [named[name] for name in chain.functions]
     behind = {b.host for own in passed if isinstance(own, LoadBalancer) for b in own.balancer.backends}
     switches = set()
-    for host in topology.hosts:
+    for host in topology.attached:
         addresses = [interface.ip for interface in (host.ipv4, host.ipv6) if interface is not None]
         meant = not some or any(ip in prefix for ip in addresses for prefix in some)
         if host.network == network and (meant or (not forward and host.name in behind)):
-            switches.add(host.port.switch)
+            switches.add(host.at.switch)
     return switches
 
 

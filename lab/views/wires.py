@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataplane.plan.lab import Plan
 from dataplane.plan.wiring import wire_name
 from lab.messages.wires import WayState, WireState
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Topology
 from topologies.model.wires import Shaping
 from topologies.saving import quantities
@@ -26,8 +27,19 @@ def wires(topology: Topology, plan: Plan, up: Mapping[str, bool]) -> Iterator[Wi
             "kind": "patch" if kinds.get(link.name) == "patch" else "devices",
             "ways": _ways(link.shaping, a, b),
         }
-    for host in topology.hosts:
-        name, port = wire_name(host.name, host.port.switch), str(host.port)
+    for wire in host_wires(topology):
+        a, b = (f"{end.node}:{end.interface}" for end in (wire.a, wire.b))
+        yield {
+            "name": wire.name,
+            "a": a,
+            "b": b,
+            "up": up.get(wire.name, True),
+            "mtu": wire.a.mtu,
+            "kind": "devices",
+            "ways": _ways(wire.shaping, a, b),
+        }
+    for host in topology.attached:
+        name, port = wire_name(host.name, host.at.switch), str(host.at)
         yield {
             "name": name,
             "a": host.name,

@@ -13,6 +13,7 @@ from typing import Any
 
 from topologies.exporters.losses import Written, hosts_of, interfaces_of, losses
 from topologies.importers.containerlab import DPID, NETWORK
+from topologies.model.host_wires import host_wires
 from topologies.model.hosts import Host
 from topologies.model.parts import parts
 from topologies.model.topology import Topology
@@ -45,10 +46,20 @@ def write(topology: Topology) -> Written:
             "type": "veth",
             "endpoints": [
                 {"node": host.node, "interface": device[host.name], "mac": host.mac},
-                {"node": host.port.switch, "interface": ports.name(str(host.port))},
+                {"node": host.at.switch, "interface": ports.name(str(host.at))},
             ],
         }
         for host in interfaces_of(topology)
+        if host.port is not None
+    ]
+    links += [
+        {
+            "type": "veth",
+            "endpoints": [
+                {"node": end.node, "interface": device[end.name], "mac": end.mac} for end in (wire.a, wire.b)
+            ],
+        }
+        for wire in host_wires(topology)
     ]
     links += [
         {"endpoints": [f"{end.switch}:{ports.name(str(end))}" for end in (link.a, link.b)]}

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from xml.sax.saxutils import escape, quoteattr
 
 from topologies.exporters.losses import Written, hosts_of, losses
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Shaping, Topology
 from topologies.saving.tree import in_port_order
 
@@ -55,7 +56,10 @@ def _node(name: str, data: Mapping[str, str]) -> Iterable[str]:
 
 def _edges(topology: Topology) -> Iterator[str]:
     for host in hosts_of(topology):
-        yield from _edge(host.name, host.port.switch, host.shaping)
+        if host.port is not None:
+            yield from _edge(host.name, host.port.switch, host.shaping)
+    for wire in host_wires(topology):
+        yield from _edge(*wire.ends, wire.shaping)
     for link in in_port_order(topology.links):
         yield from _edge(link.a.switch, link.b.switch, link.shaping)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from topologies.exporters.losses import Written, hosts_of, interfaces_of, losses
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Shaping, Topology
 from topologies.saving import quantities
 
@@ -51,7 +52,10 @@ def _wires(topology: Topology) -> Iterator[str]:
     for link in topology.links:
         yield _wire(link.a.switch, link.b.switch, link.shaping)
     for host in interfaces_of(topology):
-        yield _wire(host.node, host.port.switch, host.shaping)
+        if host.port is not None:
+            yield _wire(host.node, host.port.switch, host.shaping)
+    for wire in host_wires(topology):
+        yield _wire(*wire.ends, wire.shaping)
     for function in topology.functions:
         for instance in function.instances:
             for port in instance.ports:

@@ -11,6 +11,7 @@ from decimal import Decimal
 from shlex import join, quote
 
 from topologies.exporters.losses import Written, hosts_of, losses
+from topologies.model.host_wires import host_wires
 from topologies.model.hosts import Host
 from topologies.model.topology import Shaping, Topology
 from topologies.saving import quantities
@@ -129,8 +130,11 @@ def _build(topology: Topology, names: _Names) -> Iterator[str]:
         address = f'"{host.ipv4}"' if host.ipv4 is not None else "None"
         yield f'self.addHost("{names.of(host.name)}", ip={address}, mac="{host.mac}")'
     for host in hosts_of(topology):
-        ends = f'"{names.of(host.name)}", "{names.of(host.port.switch)}", port2={host.port.number}'
-        yield f"self.addLink({ends}{_shape(host.shaping)})"
+        if host.port is not None:
+            ends = f'"{names.of(host.name)}", "{names.of(host.port.switch)}", port2={host.port.number}'
+            yield f"self.addLink({ends}{_shape(host.shaping)})"
+    for wire in host_wires(topology):
+        yield f'self.addLink("{names.of(wire.ends[0])}", "{names.of(wire.ends[1])}"{_shape(wire.shaping)})'
     for link in in_port_order(topology.links):
         ends = f'"{names.of(link.a.switch)}", "{names.of(link.b.switch)}"'
         ports = f"port1={link.a.number}, port2={link.b.number}"

@@ -56,8 +56,11 @@ class Endpoint(NamedTuple):
 
 
 def endpoints(topology: Topology) -> Iterator[Endpoint]:
-    """All that have addresses in the topology: hosts, then functions, then routers, once for each network."""
-    for host in topology.hosts:
+    """All that have addresses in the topology: hosts, then functions, then routers, once for each network.
+
+    An interface on a wire between hosts is none: no switch knows it.
+    """
+    for host in topology.attached:
         both = _given(host.ipv4, host.ipv6)
         yield Endpoint(host.name, "host", host.network, host.mac, host.port, both)
     for function in topology.functions:
@@ -102,8 +105,8 @@ def plugs(topology: Topology) -> Iterator[Plug]:
     for link in topology.links:
         for end in (link.a, link.b):
             yield Plug(("link", link.name), f"link {link.name}", end)
-    for host in topology.hosts:
-        yield Plug(("host", host.name), f"host {host.name}", host.port)
+    for host in topology.attached:
+        yield Plug(("host", host.name), f"host {host.name}", host.at)
     for function in topology.functions:
         for instance in function.instances:
             for side, port in instance.sides:

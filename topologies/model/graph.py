@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from topologies.model import overlay
+from topologies.model import host_wires, overlay
 from topologies.model.wires import EFFECTS
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ def graph(topology: Topology) -> MultiGraph[str]:
 
     A node's ``kind`` is ``switch``, ``vtep`` (the tunnel switch of a domain), ``router`` (of the underlay),
     ``host`` or ``function`` (an instance at a switch). An edge's ``kind`` is ``link``, ``wire`` (from a host
-    or a function to its switch), ``uplink`` (from a switch to its domain's tunnel switch, one for each
-    network) or ``underlay``. Wires that shape traffic have ``bandwidth`` (bit/s), ``delay`` and ``jitter``
-    (microseconds), ``loss``, ``reorder``, ``duplicate`` and ``corrupt`` (fractions), as they are from the
-    first end on. An attribute that does not apply is left out.
+    or a function to its switch, or between hosts), ``uplink`` (from a switch to its domain's tunnel switch,
+    one for each network) or ``underlay``. Wires that shape traffic have ``bandwidth`` (bit/s), ``delay`` and
+    ``jitter`` (microseconds), ``loss``, ``reorder``, ``duplicate`` and ``corrupt`` (fractions), as they are
+    from the first end on. An attribute that does not apply is left out.
     """
     import networkx
 
@@ -38,8 +38,11 @@ def graph(topology: Topology) -> MultiGraph[str]:
         texts = {family: str(address.ip) for family, address in addresses.items() if address is not None}
         if not host.of:
             result.add_node(host.name, kind="host", network=host.network, mac=host.mac, **texts)
-        wire = f"{host.name}-{host.port.switch}"
-        _join(result, host.node, host.port.switch, wire, "wire", _shape(host.shaping))
+        if host.port is not None:
+            wire = f"{host.name}-{host.port.switch}"
+            _join(result, host.node, host.port.switch, wire, "wire", _shape(host.shaping))
+    for between in host_wires.host_wires(topology):
+        _join(result, *between.ends, between.name, "wire", _shape(between.shaping))
     for function in topology.functions:
         for instance in function.instances:
             result.add_node(instance.name, kind="function", function=function.kind)

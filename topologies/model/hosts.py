@@ -90,6 +90,9 @@ class Route(Frozen):
 class Host(Frozen):
     """An end system: one interface on one switch port, in one network.
 
+    ``port``: None for an interface on a wire to another host; then ``peer`` is the name of the interface at
+    the other end (see ``topologies.model.host_wires``).
+
     A host with several interfaces is several of these, which share one namespace: the first has the host's
     name and all that concerns the host itself; each further one has a name of its own, and ``of``: the name
     of the first. ``device``: the interface's name in the namespace, if the file gives it; see ``interface``.
@@ -114,7 +117,8 @@ class Host(Frozen):
     vlan: int | None = None
     kind: str = NAMESPACE
     network: str
-    port: Port
+    port: Port | None = None
+    peer: str = ""
     mac: str
     ipv4: IPv4Interface | None = None
     ipv6: IPv6Interface | None = None
@@ -140,6 +144,13 @@ class Host(Frozen):
     def node(self) -> str:
         """The name of the host whose interface it is."""
         return self.of or self.name
+
+    @property
+    def at(self) -> Port:
+        """Its switch port. Raises ValueError for an interface on a wire to another host."""
+        if self.port is None:
+            raise ValueError(f"{self.name} is on no switch")
+        return self.port
 
     @property
     def hostname(self) -> str:

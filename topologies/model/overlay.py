@@ -106,9 +106,9 @@ class Overlay:
 
 
 def network_numbers(topology: Topology) -> dict[str, int]:
-    """Network -> its number, from 1 in the order of ``topology.networks``: tunnel ports and the register
+    """Network -> its number, from 1 in the order of ``topology.switched``: tunnel ports and the register
     NETWORK have it."""
-    return {network.name: number for number, network in enumerate(topology.networks, 1)}
+    return {network.name: number for number, network in enumerate(topology.switched, 1)}
 
 
 def islands(topology: Topology) -> dict[str, int]:
@@ -174,14 +174,14 @@ def overlay(topology: Topology) -> Overlay:
     reached, members = reach(topology), membership(topology)
     uplinks: list[Uplink] = []
     tunnels: list[Tunnel] = []
-    for network in topology.networks:
+    for network in topology.switched:
         switches = [name for name in places if name in reached[network.name]]
         if len({island[name] for name in switches}) < 2:
             continue
         for name in switches:
             vtep, place = places[name]
             near = Port(switch=name, number=TUNNEL_PORT + number[network.name])
-            far = Port(switch=vtep, number=place * len(topology.networks) + number[network.name])
+            far = Port(switch=vtep, number=place * len(number) + number[network.name])
             uplinks.append(Uplink(network.name, near, far))
         sending = [
             member for member in topology.underlay.vteps if member.domain in {domain_of[s] for s in switches}

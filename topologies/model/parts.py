@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 from topologies.model.choices import ROUTER
+from topologies.model.host_wires import host_wires
 from topologies.model.overlay import islands
 from topologies.model.topology import Topology
 
@@ -37,8 +38,8 @@ def parts(topology: Topology) -> tuple[Part, ...]:
     for switch in topology.switches:
         if switch.role == "switch":
             switches.setdefault(number[switch.name], []).append(switch.name)
-    for host in topology.hosts:
-        hosts.setdefault(number[host.port.switch], []).append(host.name)
+    for host in topology.attached:
+        hosts.setdefault(number[host.at.switch], []).append(host.name)
     all_parts = [Part(tuple(names), tuple(hosts.get(island, ()))) for island, names in switches.items()]
     return tuple(sorted(all_parts, key=lambda part: (-len(part.switches), -len(part.hosts))))
 
@@ -52,16 +53,20 @@ def part_of(topology: Topology) -> dict[str, int]:
 
 def parts_now(topology: Topology, links_down: Collection[str], hosts_off: Collection[str]) -> dict[str, int]:
     """Host -> the number of the part that it is in while these links, and the wires of these hosts, are
-    down."""
+    down. The two ends of a wire between hosts are a part of their own."""
     whole = topology.model_copy(
         update={"links": tuple(link for link in topology.links if link.name not in links_down)}
     )
     number = part_of(whole)
     alone = itertools.count(len(number))
-    return {
-        host.name: next(alone) if host.name in hosts_off else number[host.port.switch]
-        for host in topology.hosts
+    now = {
+        host.name: next(alone) if host.name in hosts_off else number[host.at.switch]
+        for host in topology.attached
     }
+    for wire in host_wires(topology):
+        together = next(alone)
+        now |= {wire.a.name: together, wire.b.name: next(alone) if wire.name in links_down else together}
+    return now
 
 
 def _routed_together(topology: Topology, apart: Sequence[Part]) -> bool:
@@ -69,6 +74,7 @@ def _routed_together(topology: Topology, apart: Sequence[Part]) -> bool:
     if not any(host.kind == ROUTER for host in topology.nodes):
         return False
     groups = [set(part.hosts) for part in apart if part.hosts]
+    groups += [{wire.a.name, wire.b.name} for wire in host_wires(topology)]
     for host in topology.nodes:
         if host.kind == ROUTER:
             mine = {entry.name for entry in topology.hosts if entry.node == host.name}

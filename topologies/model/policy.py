@@ -83,6 +83,14 @@ def _within(ranges: PortRanges, port: int | None) -> bool:
 _FORWARDED = Expectation(None, "a host forwards it, and functions may decide on the way")
 
 
+def _between(src: Host, dst: Host) -> Expectation:
+    """What happens between two interfaces of which one is on a wire between hosts: no switch says anything
+    about it."""
+    if src.peer == dst.name:
+        return ALLOWED
+    return Expectation(False, f"no wire joins {src.name} and {dst.name}", apart=True)
+
+
 class Policy:
     """Expectations for pings between the hosts of a lab, for many pairs of hosts.
 
@@ -118,6 +126,8 @@ class Policy:
             return ALLOWED
         if (src.name, dst.name) in self._ways:
             return _FORWARDED if self.rules else ALLOWED
+        if src.port is None or dst.port is None:
+            return _between(src, dst)
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
@@ -128,6 +138,8 @@ class Policy:
         """What happens to the first packet of a connection from ``src`` to ``dst``, and to the answer."""
         if (src.name, dst.name) in self._ways:
             return _FORWARDED if self.rules else ALLOWED
+        if src.port is None or dst.port is None:
+            return _between(src, dst)
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)

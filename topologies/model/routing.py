@@ -219,6 +219,8 @@ class Routing:
         for node in sorted(self.forwarding):
             entries = self._interfaces[node]
             for entry in entries:
+                if entry.port is None:  # no switch holds it to anything
+                    continue
                 others = [
                     prefix
                     for family in (4, 6)

@@ -203,6 +203,23 @@ class Topology(Frozen):
         return tuple(host for host in self.hosts if not host.of)
 
     @property
+    def attached(self) -> tuple[Host, ...]:
+        """The interfaces on switch ports: ``hosts`` without those on wires between hosts."""
+        if all(host.port is not None for host in self.hosts):
+            return self.hosts
+        return tuple(host for host in self.hosts if host.port is not None)
+
+    @property
+    def switched(self) -> tuple[Network, ...]:
+        """The networks that switches carry: ``networks`` without those of wires between hosts."""
+        alone = {host.network for host in self.hosts if host.port is None}
+        return (
+            tuple(network for network in self.networks if network.name not in alone)
+            if alone
+            else self.networks
+        )
+
+    @property
     def further(self) -> dict[str, tuple[Host, ...]]:
         """Host -> its interfaces after the first one, of hosts that have several."""
         several: dict[str, tuple[Host, ...]] = {}

@@ -37,7 +37,7 @@ def trunks(topology: Topology) -> tuple[Trunk, ...]:
         if host.trunk:
             members.setdefault((host.node, host.trunk), []).append(host)
     return tuple(
-        Trunk(node, device, some[0].port.switch, tuple(some)) for (node, device), some in members.items()
+        Trunk(node, device, some[0].at.switch, tuple(some)) for (node, device), some in members.items()
     )
 
 

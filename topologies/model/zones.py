@@ -95,7 +95,7 @@ def udp_timeouts(topology: Topology) -> dict[str, dict[int, int]]:
                 pass
             case never:
                 assert_never(never)
-    ports = {host.port: seconds[host.network] for host in topology.hosts if host.network in seconds}
+    ports = {host.at: seconds[host.network] for host in topology.attached if host.network in seconds}
     for port, zone in port_zones(ports).items():
         timeouts.setdefault(domains[port.switch], {})[zone] = ports[port]
     return timeouts

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from topologies.model.checks import Check, Reachable
+from topologies.model.host_wires import host_wires
 from topologies.resolve.check_context import Context, command, with_protocol
 from topologies.syntax.check_entry import CheckSpec
 from topologies.syntax.checks_of_ways import (
@@ -184,7 +185,8 @@ def _action(path: Path, keys: SurvivesSpec, context: Context) -> dict[str, Any] 
     if key == "cut":
         links = [link.name for link in topology.links]
         links += [link.name for link in topology.underlay.links] if topology.underlay else []
-        links += [f"{host.name}-{host.port.switch}" for host in topology.hosts]
+        links += [f"{host.name}-{host.at.switch}" for host in topology.attached]
+        links += [wire.name for wire in host_wires(topology)]
         if name in links:
             return {"action": "link", "target": name}
         _lacks(context, (*path, key), "link", name, links)

@@ -15,15 +15,15 @@ from topologies.model.hosts import OwnThings, Route
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port, Published, WayOut
-from topologies.resolve import pinned
+from topologies.resolve import host_wires, pinned
 from topologies.resolve.address_book import Book
-from topologies.resolve.interfaces import Of, expanded
+from topologies.resolve.interfaces import Expanded, Of, expanded
 from topologies.resolve.kinds.dhcp import servers
 from topologies.resolve.port_numbers import KeptPorts, Owners
 from topologies.resolve.service_addresses import Family, Lab, Stations
 from topologies.syntax import units
 from topologies.syntax.host_specification import HostSpec
-from topologies.syntax.problem import Problems
+from topologies.syntax.problem import Problems, Report
 from topologies.syntax.service_specification import FunctionSpec
 from topologies.syntax.specification import File, LinkSpec, NetworkSpec, SwitchSpec, UnderlaySpec
 
@@ -55,6 +55,8 @@ class Draft:
     links: tuple[tuple[int, LinkSpec], ...]
     network_specs: Mapping[str, NetworkSpec]
     function_specs: Mapping[str, FunctionSpec]
+    host_wires: Mapping[str, host_wires.Wire] = field(default_factory=dict)
+    """Name -> each wire between hosts."""
     interfaces: Mapping[str, Of] = field(default_factory=dict)
     """Host with ``interfaces``, or a further interface of one -> what it is of."""
 
@@ -102,9 +104,35 @@ class Draft:
     tunnel_switches: tuple[Switch, ...] = ()
 
     @property
+    def networks_of_wires(self) -> frozenset[str]:
+        """The networks of wires between hosts."""
+        return frozenset(wire.network for wire in self.host_wires.values())
+
+    @property
+    def at_wires(self) -> dict[str, tuple[str, str]]:
+        """Interface on a wire between hosts -> the one at the other end, and the name of the wire."""
+        ends: dict[str, tuple[str, str]] = {}
+        for name, wire in self.host_wires.items():
+            ends |= {wire.a: (wire.b, name), wire.b: (wire.a, name)}
+        return ends
+
+    @property
     def hosts_and_networks(self) -> Lab:
         """The hosts and networks, as ``topologies.resolve.service_addresses`` takes them."""
         return Lab(self.host_specs, self.membership, self.networks, self.kept.topology)
+
+    @property
+    def switched(self) -> Lab:
+        """The same without wires between hosts: what functions can do something with."""
+        whole, alone = self.hosts_and_networks, self.networks_of_wires
+        if not alone:
+            return whole
+        return Lab(
+            {name: spec for name, spec in whole.hosts.items() if whole.member.get(name) not in alone},
+            {name: network for name, network in whole.member.items() if network not in alone},
+            {name: network for name, network in whole.networks.items() if name not in alone},
+            whole.running,
+        )
 
     @property
     def stations(self) -> Stations:
@@ -118,7 +146,8 @@ def begin(
     """A draft with the content of the file, in which nothing is resolved."""
     kept = pinned.kept(running)
     report = problems.report()
-    entries = expanded(spec.hosts or {}, spec.networks or _ONE_NETWORK, report)
+    drawn = host_wires.drawing(spec.hosts or {}, spec.links or (), spec.switches or {}, report)
+    entries = expanded(spec.hosts or {}, spec.networks or _ONE_NETWORK, report, drawn.added)
     problems = problems.and_those_of(report)
     report = problems.report()
     functions = servers(spec, report)
@@ -127,6 +156,12 @@ def begin(
         spec = spec.model_copy(update={"hosts": entries.hosts})
         locate = problems.locate
         problems = replace(problems, written=entries.where, locate=lambda path: locate(entries.where(path)))
+    network_specs: Mapping[str, NetworkSpec] = spec.networks or _ONE_NETWORK
+    wired: dict[str, host_wires.Wire] = {}
+    if drawn.wires:
+        report = problems.report()
+        spec, wired, network_specs = _wired(spec, drawn, entries, report)
+        problems = problems.and_those_of(report)
     return Draft(
         spec=spec,
         problems=problems,
@@ -137,10 +172,31 @@ def begin(
         switch_specs=in_order(spec.switches),
         host_specs=in_order(spec.hosts),
         interfaces=entries.of,
-        links=tuple(enumerate(spec.links or ())),
+        host_wires=wired,
+        links=tuple(item for item in enumerate(spec.links or ()) if item[0] not in drawn.links),
         function_specs=in_order(functions),
-        network_specs=spec.networks or _ONE_NETWORK,
+        network_specs=network_specs,
     )
+
+
+def _wired(
+    spec: File, drawn: host_wires.Drawing, entries: Expanded, report: Report
+) -> tuple[File, dict[str, host_wires.Wire], dict[str, NetworkSpec]]:
+    """The file whose hosts know the network and MTU of their wires; the wires by name; all networks."""
+    stated = spec.networks or {}
+
+    def taken(name: str) -> bool:
+        return name in entries.hosts or name in (spec.switches or {}) or name in (spec.groups or {})
+
+    wired = host_wires.named(drawn, entries.names, entries.hosts, stated, taken, report)
+    specs = host_wires.network_specs(wired, entries.hosts, stated, report)
+    own = {wire.network for wire in wired.values()}
+    usual = {} if stated.keys() - own else _ONE_NETWORK
+    hosts = dict(entries.hosts)
+    for wire in wired.values():
+        for end in (wire.a, wire.b):
+            hosts[end] = hosts[end].model_copy(update={"network": wire.network, "mtu": wire.mtu})
+    return spec.model_copy(update={"hosts": hosts}), wired, {**usual, **stated, **specs}
 
 
 def _default_domain(spec: File, running: Topology | None) -> str:

@@ -7,13 +7,16 @@ The first has the host's name, and all of the host that is no interface. The oth
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count as counting
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from topologies.model.choices import NAMESPACE
 from topologies.model.topology import Network
 from topologies.resolve import trunks
+from topologies.resolve.host_wires import Added
 from topologies.syntax.host_specification import KINDS, HostSpec, InterfaceSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import NetworkSpec
@@ -55,6 +58,8 @@ class Expanded:
     hosts: Mapping[str, HostSpec] = field(default_factory=dict)
     of: Mapping[str, Of] = field(default_factory=dict)
     written: Mapping[Path, Path] = field(default_factory=dict)
+    names: Mapping[tuple[str, int], str] = field(default_factory=dict)
+    """A host, and the place of an interface among its interfaces -> the entry's name."""
 
     def where(self, path: Path) -> Path:
         """The path in the file of a path in which each interface is an entry of its own."""
@@ -64,9 +69,16 @@ class Expanded:
         return path
 
 
-def expanded(hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec], report: Report) -> Expanded:
-    """The hosts with their interfaces as entries. Problems are reported."""
+def expanded(
+    hosts: Mapping[str, HostSpec],
+    networks: Mapping[str, NetworkSpec],
+    report: Report,
+    added: Mapping[str, Sequence[Added]] = MappingProxyType({}),
+) -> Expanded:
+    """The hosts with their interfaces as entries. ``added``: those that wires between hosts add to a host.
+    Problems are reported."""
     entries = _Entries(hosts)
+    counts: dict[str, int] = {}
     for host, spec in hosts.items():
         here: Path = ("hosts", host, "interfaces")
         if spec.interfaces is not None:
@@ -89,10 +101,16 @@ def expanded(hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec],
                 spec.trunk is not None or report.is_broken(("hosts", host, "trunk"))
             ):
                 report.broke(("hosts", host, "network"))
+            has_one = spec.switch is not None or spec.peer is not None
+            counts[host] = int(has_one)
+            if has_one:
+                entries.names[host, 0] = host
+            if has_one and host in added:
+                entries.of.setdefault(host, NO_INTERFACE)
             continue
         if len(spec.interfaces) > MOST:
             report.add(here, f"the host has {len(spec.interfaces)} interfaces", f"up to {MOST}", "take fewer")
-        for key, interface in [*spec.interfaces.items()][:MOST]:
+        for number, (key, interface) in enumerate([*spec.interfaces.items()][:MOST]):
             if not _is_listed(key):
                 _check_device((*here, key), key, report)
             if interface.trunk is not None:
@@ -100,12 +118,18 @@ def expanded(hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec],
             else:
                 name = f"{host}-eth{key}" if _is_listed(key) else f"{host}-{key}"
                 device = "" if _is_listed(key) else key
-                entries.add(host, name, Of(host, device), _keys(interface), (*here, key), report)
+                of = Of(host, device)
+                called = entries.add(host, name, of, _keys(interface), (*here, key), report)
+                if called is not None:
+                    entries.names[host, number] = called
         if host not in entries.written_out:  # trunks without a VLAN, which are reported
             entries.written_out[host] = spec
             report.broke(("hosts", host, "network"))
             report.broke(("hosts", host, "switch"))
-    return Expanded(entries.written_out, entries.of, entries.where)
+        counts[host] = min(len(spec.interfaces), MOST)
+    for host, some in added.items():
+        entries.add_wires(host, counts[host], some, report)
+    return Expanded(entries.written_out, entries.of, entries.where, entries.names)
 
 
 class _Entries:
@@ -116,6 +140,7 @@ class _Entries:
         self.written_out: dict[str, HostSpec] = {}
         self.of: dict[str, Of] = {}
         self.where: dict[Path, Path] = {}
+        self.names: dict[tuple[str, int], str] = {}
 
     def add(
         self, host: str, name: str, of: Of, keys: Mapping[str, Any], path: Path, report: Report
@@ -140,6 +165,27 @@ class _Entries:
         self.of[name] = of
         self.where["hosts", name] = path
         return name
+
+    def add_wires(self, host: str, count: int, added: Sequence[Added], report: Report) -> None:
+        """Add the interfaces that wires between hosts add to a host, which has ``count`` itself."""
+        for number, (device, path) in enumerate(added, count):
+            if number >= MOST:
+                what = f"the host has {count + len(added)} interfaces"
+                report.add(path, what, f"up to {MOST}", "take fewer wires")
+                return
+            if device:
+                _check_device(path, device, report)
+            if number == 0:
+                self.of[host], self.names[host, 0] = Of("", device), host
+                self.where |= {("hosts", host, key): (*path, key) for key in ("network", "mtu", "from")}
+                continue
+            others = {*self.written_out, *self.hosts}
+            name = next(one for n in counting(number) if (one := f"{host}-eth{n}") not in others)
+            called = self.add(
+                host, f"{host}-{device}" if device else name, Of(host, device), {}, path, report
+            )
+            if called is not None:
+                self.names[host, number] = called
 
     def add_trunk(
         self,

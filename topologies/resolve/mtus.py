@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from topologies.model.needs_overlay import transit_overhead
@@ -14,9 +14,11 @@ from topologies.syntax.problem import Report
 from topologies.syntax.specification import LinkSpec
 
 
-def largest(hosts: Mapping[str, HostSpec], usual: int = HOST_MTU) -> int:
-    """The largest MTU of any host, in bytes, and at least that of hosts for which the file has none."""
-    return max([usual, *(host.mtu for host in hosts.values() if host.mtu is not None)])
+def largest(hosts: Mapping[str, HostSpec], wired: Collection[str] = (), usual: int = HOST_MTU) -> int:
+    """The largest MTU of any host on a switch, in bytes, and at least that of hosts for which the file has
+    none. ``wired``: those on wires between hosts."""
+    stated = (host.mtu for name, host in hosts.items() if host.mtu is not None and name not in wired)
+    return max([usual, *stated])
 
 
 class Misfit(NamedTuple):
@@ -37,7 +39,7 @@ def misfits(topology: Topology) -> Iterator[Misfit]:
         if host.mtu < LEAST_HOST_MTU and host.ipv6 is not None:
             what = f"host {host.name} has an IPv6 address, for which MTU {host.mtu} is too small"
             yield Misfit(host.name, "", what, f"from {LEAST_HOST_MTU}", "or a network without subnet6")
-        if underlay is not None and host.mtu > underlay.mtu - OVERHEAD - more:
+        if underlay is not None and host.port is not None and host.mtu > underlay.mtu - OVERHEAD - more:
             room = underlay.mtu - OVERHEAD - more
             why = f"the underlay's MTU {underlay.mtu} leaves {room}"
             what = f"packets of {host.mtu} bytes don't fit into tunnels: {why}"
@@ -48,8 +50,8 @@ def misfits(topology: Topology) -> Iterator[Misfit]:
         [(link.a.switch, link.b.switch) for link in topology.links],
     )
     most: dict[int, tuple[int, str]] = {}
-    for host in topology.hosts:
-        here = island[host.port.switch]
+    for host in topology.attached:
+        here = island[host.at.switch]
         most[here] = max(most.get(here, (0, "")), (host.mtu, host.name))
     for link in topology.links:
         mtu, name = most.get(island[link.a.switch], (0, ""))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 
 from topologies.model import names
@@ -13,9 +13,11 @@ from topologies.syntax.problem import Report
 from topologies.syntax.specification import NetworkSpec
 
 
-def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) -> dict[str, Network]:
+def with_subnets(
+    specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network], of_wires: Collection[str] = ()
+) -> dict[str, Network]:
     """All networks. One without a subnet in the file gets those of the running lab (``kept``), else free
-    ones."""
+    ones: those ``of_wires`` between hosts small ones."""
     stated: list[IPv4Network | IPv6Network] = [
         subnet for spec in specs.values() for subnet in (spec.subnet4, spec.subnet6) if subnet is not None
     ]
@@ -31,13 +33,16 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
         ):
             settled[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
     stated += [subnet for network in settled.values() for subnet in network.subnets]
-    index = 0
+    index, wire = 0, 0
     for name in sorted(specs, key=names.natural):
         if name in settled:
             continue
         spec = specs[name]
         subnet4, subnet6 = spec.subnet4, spec.subnet6
-        if subnet4 is None and subnet6 is None:
+        if subnet4 is None and subnet6 is None and name in of_wires:
+            subnet4, subnet6, wire = _of_wire(wire, stated)
+            stated += [subnet4, subnet6]
+        elif subnet4 is None and subnet6 is None:
             auto4 = allocate.free_subnet(index, stated, lambda n: IPv4Network((0x0A000000 + (n << 16), 16)))
             auto6 = allocate.free_subnet(
                 index, stated, lambda n: IPv6Network(((0xFD00 << 112) + (n << 64), 64))
@@ -50,17 +55,35 @@ def with_subnets(specs: Mapping[str, NetworkSpec], kept: Mapping[str, Network]) 
     return settled
 
 
+_WIRES4, _WIRES6 = IPv4Network("10.255.0.0/16"), IPv6Network("fd00:0:ff::/48")
+
+
+def _of_wire(index: int, taken: Sequence[IPv4Network | IPv6Network]) -> tuple[IPv4Network, IPv6Network, int]:
+    """A /30 and a /64 for a wire between hosts: those with the first number from ``index`` on that overlap no
+    others; and the next number."""
+    for number in range(index, 1 << 14):
+        both = (
+            IPv4Network((int(_WIRES4.network_address) + 4 * number, 30)),
+            IPv6Network((int(_WIRES6.network_address) + (number << 64), 64)),
+        )
+        if not _overlapping(both, taken):
+            return *both, number + 1
+    return *both, index
+
+
 def _overlapping(
     some: Iterable[IPv4Network | IPv6Network], others: Sequence[IPv4Network | IPv6Network]
 ) -> bool:
     return any(one.version == other.version and one.overlaps(other) for one in some for other in others)
 
 
-def network_of(name: str, spec: HostSpec, networks: Mapping[str, Network], report: Report) -> str | None:
-    """The network of a host: the one that it names, else the only one. None, with a problem, when there is no
-    such network."""
+def network_of(
+    name: str, spec: HostSpec, networks: Mapping[str, Network], of_wires: Collection[str], report: Report
+) -> str | None:
+    """The network of a host: the one that it names, else the only one beside those ``of_wires`` between
+    hosts. None, with a problem, when there is no such network."""
     path = ("hosts", name, "network")
-    known = sorted(networks, key=names.natural)
+    known = sorted(networks.keys() - set(of_wires), key=names.natural)
     if spec.vlan is not None:
         return _of_vlan(name, spec.vlan, spec.network, networks, report)
     if spec.network is None:

@@ -13,6 +13,7 @@ from topologies.model.hosts import host_of
 from topologies.model.needs_overlay import functions_need_overlay, transit_overhead
 from topologies.model.storage import NO_STORAGE
 from topologies.model.topology import Domain, Link, Port, Topology, UnderlayLink
+from topologies.model.wires import Shaping
 from topologies.resolve import (
     addressing,
     applications,
@@ -36,10 +37,12 @@ from topologies.resolve import (
     wording,
 )
 from topologies.resolve.draft import Draft, begin, in_order
+from topologies.resolve.host_wires import Wire
 from topologies.resolve.kinds import dhcp
 from topologies.resolve.port_numbers import Key, Plugs, Ports, keep
 from topologies.resolve.shaping import check_shaping, shaping
 from topologies.syntax import units
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Problems, Report
 from topologies.syntax.specification import File, UnderlaySpec
 
@@ -64,10 +67,10 @@ def resolve(
 
 
 def check_names(draft: Draft) -> Draft:
-    """Check names, and that there is at least one switch."""
+    """Check names, and that there is at least one switch, or a wire between hosts."""
     report = draft.problems.report()
     name_rules.check(draft.spec, report)
-    if not draft.switch_specs and not report.is_broken(("switches",)):
+    if not (draft.switch_specs or draft.host_wires or report.is_broken(("switches",))):
         what, remedy = "there are no switches", "name at least one"
         report.add(("switches",), what, "a list of names, like [s1, s2]", remedy)
     return replace(draft, problems=draft.problems.and_those_of(report))
@@ -104,7 +107,7 @@ def open_outside(draft: Draft) -> Draft:
 def give_subnets(draft: Draft) -> Draft:
     """Give each network its subnets, and its VLAN id."""
     report = draft.problems.report()
-    known = networks.with_subnets(draft.network_specs, draft.kept.networks)
+    known = networks.with_subnets(draft.network_specs, draft.kept.networks, draft.networks_of_wires)
     tagged = trunks.with_vlans(known, draft.network_specs, report)
     return replace(draft, problems=draft.problems.and_those_of(report), networks=tagged)
 
@@ -113,18 +116,28 @@ def plug_in(draft: Draft) -> Draft:
     """Check that hosts and links end at switches that exist, and that hosts are in networks that exist."""
     report = draft.problems.report()
     ports = Ports(draft.switch_specs, draft.port_owners, report)
-    attached = wires.attachments(draft.host_specs, ports, report)
+    at_wires = draft.at_wires
+    attached = wires.attachments(draft.host_specs, at_wires, ports, report)
     ends = wires.link_ends(draft.links, ports, report)
     for name, end in attached.items():
         check_shaping(("hosts", name), draft.host_specs[name], (name, end.switch), report)
+    for wire in draft.host_wires.values():
+        check_shaping(
+            wire.path if wire.path[0] == "links" else wire.path[:-1],
+            wire.spec,
+            _hosts_at(draft, wire),
+            report,
+        )
     for index, link in draft.links:
         if index in ends:
             a, b = ends[index]
             check_shaping(("links", index), link, (a.switch, b.switch), report)
     membership = {
-        name: networks.network_of(name, host, draft.networks, report)
+        name: networks.network_of(name, host, draft.networks, draft.networks_of_wires, report)
         for name, host in draft.host_specs.items()
+        if host.peer is None or name in at_wires
     }
+    membership |= dict.fromkeys(draft.host_specs.keys() - membership.keys())
     interfaces.check_networks(draft.interfaces, membership, draft.networks, report)
     return replace(
         draft,
@@ -160,7 +173,9 @@ def identify_switches(draft: Draft) -> Draft:
 def join_networks(draft: Draft) -> Draft:
     """Join networks by routers, and give them gateways."""
     report = draft.problems.report()
-    routers = tenants.routers(in_order(draft.spec.routers), draft.network_specs, report)
+    alone = draft.networks_of_wires
+    for_switches = {name: spec for name, spec in draft.network_specs.items() if name not in alone}
+    routers = tenants.routers(in_order(draft.spec.routers), for_switches, report)
     ways = {way.network: way.gateway for way in draft.outside if way.open}
     completed = tenants.with_gateways(
         draft.networks, draft.network_specs, routers, ways, draft.kept.networks, report
@@ -263,7 +278,9 @@ def identify_networks(draft: Draft) -> Draft:
     overlap it."""
     report = draft.problems.report()
     subnet = None if draft.underlay_spec is None else underlay.subnet_of(draft.underlay_spec)
-    identified = tenants.with_vnis(draft.networks, draft.network_specs, subnet, draft.kept.networks, report)
+    identified = tenants.with_vnis(
+        draft.networks, draft.network_specs, subnet, draft.kept.networks, report, draft.networks_of_wires
+    )
     return replace(draft, problems=draft.problems.and_those_of(report), networks=identified)
 
 
@@ -273,7 +290,7 @@ def join_domains(draft: Draft) -> Draft:
         return draft
     report = draft.problems.report()
     underlay.check_ports(draft.spec, draft.switches, draft.networks, report)
-    most = mtus.largest(draft.host_specs)
+    most = mtus.largest(draft.host_specs, draft.at_wires)
     known = draft.kept.underlay
     resolved = underlay.resolve(draft.underlay_spec, draft.spec, draft.domains, known, report, most)
     _check_link_names(resolved.links, draft.link_ports, draft.host_ports, report)
@@ -338,8 +355,8 @@ def _finished(draft: Draft) -> Topology:
 def _topology(draft: Draft, mtu: int) -> Topology:
     """The topology as far as the draft has it. ``mtu``: that of hosts for which the file has none, in
     bytes."""
-    specs = dict(draft.links)
-    most = mtus.largest(draft.host_specs)
+    specs, at_wires = dict(draft.links), draft.at_wires
+    most = mtus.largest(draft.host_specs, at_wires)
     return Topology(
         name=draft.spec.name or _name_of(draft.problems.file),
         description=draft.spec.description or "",
@@ -363,13 +380,14 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 name=name,
                 **draft.interfaces.get(name, interfaces.NO_INTERFACE).fields(),
                 network=draft.membership[name] or "",
-                port=draft.host_ports[name],
+                port=draft.host_ports.get(name),
+                peer=at_wires[name][0] if name in at_wires else "",
                 mac=draft.macs[name],
                 ipv4=draft.ipv4.get(name),
                 ipv6=draft.ipv6.get(name),
-                mtu=host.mtu or mtu,
+                mtu=host.mtu or (underlay.HOST_MTU if name in at_wires else mtu),
                 allow_spoofing=bool(host.allow_spoofing),
-                shaping=shaping(host, name, draft.host_ports[name].switch),
+                shaping=_shaping_of(draft, name, host, at_wires),
                 serves=draft.served[name],
                 kind=host.kind or NAMESPACE,
                 own=draft.own[name],
@@ -380,7 +398,7 @@ def _topology(draft: Draft, mtu: int) -> Topology:
                 **draft.settings[name],
             )
             for name, host in in_order(draft.host_specs).items()
-            if name in draft.host_ports and draft.membership[name] is not None
+            if (name in draft.host_ports or name in at_wires) and draft.membership[name] is not None
         ),
         routers=tuple(draft.routers.values()),
         underlay=draft.underlay,
@@ -391,6 +409,21 @@ def _topology(draft: Draft, mtu: int) -> Topology:
         publish=draft.publish,
         applications=draft.applications,
     )
+
+
+def _hosts_at(draft: Draft, wire: Wire) -> tuple[str, str]:
+    """The hosts at the two ends of a wire between hosts."""
+    a, b = (draft.interfaces.get(end, interfaces.NO_INTERFACE).host or end for end in (wire.a, wire.b))
+    return a, b
+
+
+def _shaping_of(draft: Draft, name: str, host: HostSpec, at_wires: Mapping[str, tuple[str, str]]) -> Shaping:
+    """What the wire of a host's interface does, as seen from there."""
+    if name not in at_wires:
+        return shaping(host, name, draft.host_ports[name].switch)
+    wire = draft.host_wires[at_wires[name][1]]
+    a, b = _hosts_at(draft, wire)
+    return shaping(wire.spec, *((a, b) if name == wire.a else (b, a)))
 
 
 def _name_of(file: str) -> str:

@@ -27,17 +27,22 @@ def places(draft: Draft, resolved: Topology) -> Places:
 def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
     """Each entity with the entry that is the reason for it."""
     domains, networks = draft.spec.domains or {}, draft.spec.networks or {}
+    of_wires = {wire.network: wire.path for wire in draft.host_wires.values()}
     for domain in resolved.domains:
         # a file without domains has one, because switches need it
         path: Path = ("domains", domain.name) if domain.name in domains else ("switches",)
+        if not draft.spec.switches:
+            path = ("hosts",)
         yield Entity("domain", domain.name), path
     for switch in resolved.switches:
         # the switch of a tunnel end point is made for its domain
         section, name = ("switches", switch.name) if switch.role == "switch" else ("domains", switch.domain)
         yield Entity("switch", switch.name), (section, name)
     for network in resolved.networks:
-        # a file without networks has one, because hosts need it
-        path = ("networks", network.name) if network.name in networks else ("hosts",)
+        # a file without networks has one, because hosts need it; a wire between hosts has its own
+        path = (
+            ("networks", network.name) if network.name in networks else of_wires.get(network.name, ("hosts",))
+        )
         yield Entity("network", network.name), path
     for application in resolved.applications:
         if application.name in (draft.spec.controllers or {}):
@@ -52,6 +57,8 @@ def _paths(draft: Draft, resolved: Topology) -> Iterator[tuple[Entity, Path]]:
         yield Entity("host", host.name), path
     for name, index in draft.link_names.items():
         yield Entity("link", name), ("links", index)
+    for name, wire in draft.host_wires.items():
+        yield Entity("link", name), wire.path
     for router in resolved.routers:
         yield Entity("router", router.name), ("routers", router.name)
     for index, check in enumerate(resolved.checks):

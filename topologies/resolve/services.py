@@ -31,8 +31,8 @@ def place(draft: Draft) -> Draft:
     """Find the switch of each function and the network of its addresses, which hosts then do not get."""
     report = draft.problems.report()
     ports = Ports(draft.switch_specs, draft.port_owners, report)
-    homes = service_addresses.homes(draft.function_specs, draft.hosts_and_networks, report)
-    reserved = service_addresses.reserved(draft.function_specs, homes, draft.hosts_and_networks)
+    homes = service_addresses.homes(draft.function_specs, draft.switched, report)
+    reserved = service_addresses.reserved(draft.function_specs, homes, draft.switched)
     ends = _attached(draft.function_specs, ports)
     placed = replace(draft, homes=homes, reserved=reserved, function_ends=ends, port_owners=ports.owners)
     _check_names(placed, report)
@@ -53,11 +53,12 @@ def ends(draft: Draft) -> Iterator[tuple[tuple[str, str], units.End]]:
 
 def make_functions(draft: Draft) -> Draft:
     """Resolve functions, with their addresses and ports. Those with problems are left out."""
-    lab, stations, report = draft.hosts_and_networks, draft.stations, draft.problems.report()
+    lab, stations, report = draft.switched, draft.stations, draft.problems.report()
     host_addresses = [
         (name, lab.member[name], address)
         for family in (stations.ipv4, stations.ipv6)
         for name, address in family.items()
+        if name in lab.member
     ]
     used = service_addresses.used_by(host_addresses)
     addresses = service_addresses.choose(draft.function_specs, draft.homes, used, lab, report)
@@ -97,7 +98,7 @@ def make_chains(draft: Draft) -> Draft:
     """Resolve chains, add implicit ones, and number their paths. Those with problems are left out."""
     assert draft.book is not None
     report = draft.problems.report()
-    lab, functions = draft.hosts_and_networks, {function.name: function for function in draft.functions}
+    lab, functions = draft.switched, {function.name: function for function in draft.functions}
     spoofing = {
         lab.member[name]
         for name, host in lab.hosts.items()
@@ -204,13 +205,13 @@ def _book(
     report: Report,
 ) -> Book:
     """All names with addresses: of hosts, networks, functions and groups."""
-    lab = draft.hosts_and_networks
+    lab = draft.switched
     hosts = {}
     for name, network in lab.member.items():
         own = [by_host[name] for by_host in (stations.ipv4, stations.ipv6) if name in by_host]
         if network is not None and own:
             hosts[name] = Leaf(name, tuple(map(host_prefix, own)), network)
-    networks = {name: Leaf(name, network.subnets, name) for name, network in draft.networks.items()}
+    networks = {name: Leaf(name, network.subnets, name) for name, network in lab.networks.items()}
     functions: dict[str, Leaf] = {}
     for (name, _), address in addresses.items():
         before = functions[name].prefixes if name in functions else ()

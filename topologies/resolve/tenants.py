@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface
 
 from topologies.model import names
@@ -74,9 +74,12 @@ def with_vnis(
     underlay: IPv4Network | None,
     running: Mapping[str, Network],
     report: Report,
+    of_wires: Collection[str] = (),
 ) -> dict[str, Network]:
-    """Name -> network with its VNI. ``underlay``: the subnet of the underlay; None when there is none."""
-    vnis = _vnis(networks, specs, underlay is not None, running, report)
+    """Name -> network with its VNI. ``underlay``: the subnet of the underlay; None when there is none.
+    ``of_wires``: networks of wires between hosts, which get none."""
+    carried = {name: network for name, network in networks.items() if name not in of_wires}
+    vnis = {**dict.fromkeys(networks), **_vnis(carried, specs, underlay is not None, running, report)}
     identified = {}
     for name, network in networks.items():
         taken = [("the management network", MANAGEMENT)] if underlay is not None else []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from topologies.model import names
 from topologies.resolve.port_numbers import Ports
@@ -12,11 +12,16 @@ from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import LinkSpec
 
 
-def attachments(hosts: Mapping[str, HostSpec], ports: Ports, report: Report) -> dict[str, units.End]:
-    """The switch of each host, with the port number if the file gives one. Problems are reported."""
+def attachments(
+    hosts: Mapping[str, HostSpec], wired: Collection[str], ports: Ports, report: Report
+) -> dict[str, units.End]:
+    """The switch of each host, with the port number if the file gives one. ``wired``: those that are on wires
+    between hosts. Problems are reported."""
     attached = {}
     for name, spec in hosts.items():
         path = ("hosts", name, "switch")
+        if name in wired or spec.peer is not None:
+            continue
         if spec.switch is None:
             listed = ", ".join(list(ports.switches)[:8])
             report.add(path, "the host has no switch", listed, "write switch: and one of them")

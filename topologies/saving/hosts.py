@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 from topologies.model import names
 from topologies.model.choices import CONTAINER, NAMESPACE, ROUTER, VM
+from topologies.model.host_wires import HostWire
 from topologies.model.hosts import (
     MODELS,
     ContainerHost,
@@ -19,6 +20,7 @@ from topologies.model.hosts import (
     RouterHost,
     VmHost,
 )
+from topologies.resolve.underlay import HOST_MTU
 from topologies.saving import quantities
 from topologies.saving.unwritable import Unwritable
 
@@ -26,18 +28,24 @@ Tree = dict[str, Any]
 H = TypeVar("H", bound=Host)
 
 
-def host(entry: Host, further: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
+def host(
+    entry: Host,
+    further: Sequence[Host],
+    several_networks: bool,
+    usual_mtu: int,
+    wires: Mapping[str, HostWire],
+) -> Tree:
     """The keys of a host; ``further``: its interfaces after the first one. ``usual_mtu``: that of hosts for
-    which the file has none.
+    which the file has none. ``wires``: interface -> the wire between hosts that it is on.
 
     Raises Unwritable for a kind with settings that ``WRITERS`` does not know.
     """
     if entry.trunk and not entry.device and {other.trunk for other in further} <= {entry.trunk}:
         tree = _trunk([entry, *further], usual_mtu)
     elif entry.device or further or entry.trunk:
-        tree = _interfaces([entry, *further], several_networks, usual_mtu)
+        tree = _interfaces([entry, *further], several_networks, usual_mtu, wires)
     else:
-        tree = _interface(entry, several_networks, usual_mtu)
+        tree = _interface(entry, several_networks, usual_mtu, wires)
     if entry.dhcp:
         tree["dhcp"] = True
     tree |= _routes(route for interface in (entry, *further) for route in interface.routes)
@@ -69,33 +77,55 @@ def _routes(some: Iterable[Route]) -> Tree:
     return tree | ({"routes": routes} if routes else {})
 
 
-def _interfaces(some: Sequence[Host], several_networks: bool, usual_mtu: int) -> Tree:
-    wires: dict[str, list[Host]] = {}
+def _interfaces(
+    some: Sequence[Host], several_networks: bool, usual_mtu: int, wires: Mapping[str, HostWire]
+) -> Tree:
+    together: dict[str, list[Host]] = {}
     for entry in some:
-        wires.setdefault(entry.trunk or entry.interface, []).append(entry)
+        together.setdefault(_key(entry), []).append(entry)
     written = {
-        device: _trunk(members, usual_mtu)
+        key: _trunk(members, usual_mtu)
         if members[0].trunk
-        else _interface(members[0], several_networks, usual_mtu)
-        for device, members in wires.items()
+        else _interface(members[0], several_networks, usual_mtu, wires)
+        for key, members in together.items()
     }
-    if some[0].device:
+    listed = sorted(written, key=names.natural)
+    if listed != [str(number) for number in range(len(written))] or next(iter(written)) != "0":
         return {"interfaces": written}
-    # what a list has is numbered: h1-eth0, h1-eth1
-    return {"interfaces": [written[device] for device in sorted(written, key=names.natural)]}
+    return {"interfaces": [written[key] for key in listed]}
 
 
 def _trunk(vlans: Sequence[Host], usual_mtu: int) -> Tree:
     """The keys of an interface that is a trunk."""
     return {
-        "switch": vlans[0].port.switch,
-        "trunk": {vlan.network: _interface(vlan, False, usual_mtu) for vlan in vlans},
+        "switch": vlans[0].at.switch,
+        "trunk": {vlan.network: _interface(vlan, False, usual_mtu, {}) for vlan in vlans},
     }
 
 
-def _interface(entry: Host, several_networks: bool, usual_mtu: int) -> Tree:
+def _key(entry: Host) -> str:
+    """What the file calls an interface: its device, or the number of one without a name: 1 for h1-eth1. The
+    VLANs of a trunk have one."""
+    if entry.trunk and not entry.device:
+        return entry.trunk.rpartition("-eth")[2]
+    return entry.device or (entry.name.rpartition("-eth")[2] if entry.of else "0")
+
+
+def _end(entry: Host) -> str:
+    """An interface as the end of a wire between hosts: ``h1.eth1``."""
+    key = _key(entry)
+    return f"{entry.node}.{key if entry.device else f'eth{key}'}"
+
+
+def _interface(entry: Host, several_networks: bool, usual_mtu: int, wires: Mapping[str, HostWire]) -> Tree:
     """The keys of an interface."""
-    tree: Tree = {"switch": quantities.end(entry.port)}
+    wire = wires.get(entry.name)
+    if wire is not None:
+        other = wire.b if wire.a.name == entry.name else wire.a
+        tree: Tree = {"peer": _end(other)}
+        usual_mtu = HOST_MTU
+    else:
+        tree = {"switch": quantities.end(entry.at)}
     if several_networks:
         tree["network"] = entry.network
     if entry.ipv4 is not None:
@@ -107,7 +137,9 @@ def _interface(entry: Host, several_networks: bool, usual_mtu: int) -> Tree:
         tree["allow-spoofing"] = True
     if entry.mtu != usual_mtu:
         tree["mtu"] = entry.mtu
-    return tree | quantities.shaping(entry.shaping, entry.name, entry.port.switch)
+    if wire is None:
+        return tree | quantities.shaping(entry.shaping, entry.name, entry.at.switch)
+    return tree | (quantities.shaping(wire.shaping, *wire.ends) if wire.a.name == entry.name else {})
 
 
 def _own(own: OwnThings) -> Tree:

@@ -10,6 +10,7 @@ from typing import Any
 from topologies.model import outside
 from topologies.model.applications import Application
 from topologies.model.choices import SDNLAB
+from topologies.model.host_wires import wire_of
 from topologies.model.needs_overlay import transit_overhead
 from topologies.model.storage import Storage, adapter_of
 from topologies.model.topology import Link, Network, Switch, Topology, Underlay, UnderlayLink
@@ -28,11 +29,11 @@ def whole(topology: Topology, folder: str = "") -> Tree:
     several = len(topology.domains) > 1
     controllers = {domain.name: domain.controller for domain in topology.domains}
     unnamed = {adapter_of(volume.host) for volume in topology.storage.used} | outside.gateways(topology)
-    wording, further = topology.wording, topology.further
+    wording, further, wires = topology.wording, topology.further, wire_of(topology)
     usual = HOST_MTU
     if topology.underlay is not None:
         usual = host_mtu(topology.underlay, transit_overhead(topology))
-    most = max([HOST_MTU, *(entry.mtu for entry in topology.hosts)])
+    most = max([HOST_MTU, *(entry.mtu for entry in topology.attached)])
     tree: Tree = {
         "name": topology.name,
         "description": topology.description,
@@ -45,7 +46,7 @@ def whole(topology: Topology, folder: str = "") -> Tree:
             if switch.role == "switch"
         },
         "hosts": {
-            entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1, usual)
+            entry.name: host(entry, further.get(entry.name, ()), len(topology.networks) > 1, usual, wires)
             for entry in topology.nodes
             if entry.name not in unnamed
         },
@@ -74,7 +75,7 @@ def brief(topology: Topology) -> Tree:
         topology.underlay,
         topology.domains[1:],
         topology.networks[1:],
-        [host for host in topology.hosts if host.of or host.device or host.trunk],
+        [host for host in topology.hosts if host.of or host.device or host.trunk or host.peer],
         [network for network in topology.networks if network.vlan],
         topology.outside,
     )
@@ -84,7 +85,7 @@ def brief(topology: Topology) -> Tree:
         "name": topology.name,
         "description": topology.description,
         "switches": [switch.name for switch in topology.switches],
-        "hosts": {entry.name: entry.port.switch for entry in topology.hosts},
+        "hosts": {entry.name: entry.at.switch for entry in topology.hosts},
         "links": [f"{link.a.switch} -- {link.b.switch}" for link in in_port_order(topology.links)],
     }
     return {key: value for key, value in tree.items() if value}

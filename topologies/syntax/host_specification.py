@@ -156,8 +156,14 @@ class VlanSpec(Shaped):
 
 
 class InterfaceSpec(VlanSpec):
-    """An interface of a host. ``s1`` is short for ``{switch: s1}``."""
+    """An interface of a host: at a switch, or on a wire to another host. ``s1`` is short for
+    ``{switch: s1}``."""
 
+    peer: Text | None = Field(
+        None,
+        description="Instead of a switch: the host at the other end of a wire, or an interface of it.",
+        examples=["h2", "h2.eth1"],
+    )
     network: Name | None = Field(None, description="Its network; may be left out when there is only one.")
     vlan: VlanId | None = Field(
         None, description="Its network, by the network's VLAN id: its port is an access port.", examples=[10]
@@ -184,7 +190,8 @@ class HostSpec(InterfaceSpec):
     interfaces: Annotated[dict[str, _INTERFACE] | None, Or({"type": "array", "minItems": 1})] = Field(
         None,
         description="Its interfaces, if it has several: a list (of switches, or mappings), or a mapping with "
-        "the names of devices. The first one has the host's name, further ones names like h1-eth1.",
+        "the names of devices; wires among the links add more. The first one has the host's name, further "
+        "ones names like h1-eth1.",
         examples=[["s1", {"switch": "s2", "network": "b"}], {"lan": "s1", "wan": {"switch": "s2"}}],
     )
     ipv4: Annotated[Ipv4, Or({"const": "dhcp"})] | None = Field(

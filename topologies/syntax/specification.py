@@ -113,12 +113,14 @@ class NetworkSpec(Spec):
 
 
 class LinkSpec(Shaped):
-    """A wire between two switches. ``s1 -- s2`` and ``[s1, s2]`` are short for ``{ends: [s1, s2]}``."""
+    """A wire between two switches, or two hosts. ``s1 -- s2`` and ``[s1, s2]`` are short for
+    ``{ends: [s1, s2]}``."""
 
     ends: Annotated[list[End | None] | None, Or(TEXT)] = Field(
         None,
-        description="The two switches, with port numbers if you need certain ones.",
-        examples=[["s1", "s2:3"]],
+        description="Two switches, with port numbers if you need certain ones; or two hosts, with the names "
+        "of their interfaces if you need certain ones.",
+        examples=[["s1", "s2:3"], ["h1", "h2"], ["r1.eth1", "r2.eth1"]],
         json_schema_extra={"minItems": 2, "maxItems": 2},
     )
     mtu: WireMtu | None = Field(

@@ -232,7 +232,7 @@ def _hairpinned(
 def _servers(topology: Topology, balancer: Balancer, version: int) -> Iterator[Host]:
     """Every host that is, was or could be a backend."""
     backends = {backend.host for backend in balancer.backends}
-    for host in topology.hosts:
+    for host in topology.attached:
         interface = host.ipv4 if version == 4 else host.ipv6
         if interface is not None and (host.network == balancer.network or host.name in backends):
             yield host

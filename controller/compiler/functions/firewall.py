@@ -117,13 +117,13 @@ def guarded(topology: Topology, numbers: Mapping[str, int]) -> dict[str, dict[in
     for number, firewall in enumerate(at_ports(topology), 1):
         for network in firewall.networks:
             of_network.setdefault(network, (number, firewall))
-    hosts = [host for host in topology.hosts if host.network in of_network]
-    zones = port_zones(host.port for host in hosts)
+    hosts = [host for host in topology.attached if host.network in of_network]
+    zones = port_zones(host.at for host in hosts)
     ports: dict[str, dict[int, Guarded]] = {}
     for host in hosts:
         rules, firewall = of_network[host.network]
-        ports.setdefault(host.port.switch, {})[host.port.number] = Guarded(
-            host.port.number, host.name, numbers[host.network], zones[host.port], rules, *firewall
+        ports.setdefault(host.at.switch, {})[host.at.number] = Guarded(
+            host.at.number, host.name, numbers[host.network], zones[host.at], rules, *firewall
         )
     return ports
 

@@ -192,7 +192,7 @@ def _inside(topology: Topology, nat: Nat, hop: Hop, numbers: Mapping[str, int], 
     gateways = {name: router.mac for router in topology.routers for name in router.networks}
     sender = mac_number(gateways.get(hop.leaves, nat.mac))
     flows = []
-    for host in topology.hosts:
+    for host in topology.attached:
         if host.network != hop.leaves or host.ipv4 is None:
             continue
         given = (

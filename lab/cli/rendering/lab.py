@@ -23,6 +23,7 @@ from lab.messages.lab import (
     Proof,
     Status,
     SwitchState,
+    place_of,
 )
 from topologies.model.choices import SDNLAB
 
@@ -68,7 +69,7 @@ def status(lab: Status, paint: Paint, now: float) -> str:
         [
             h["name"],
             h["network"],
-            f"{h['switch']}:{h['port']}",
+            place_of(h),
             h["ipv4"] or "-",
             h["ipv6"] or "-",
             h["mac"],

@@ -90,6 +90,7 @@ STATUS: Status = {
             "network": "lan",
             "switch": "s1",
             "port": 1,
+            "peer": "",
             "interface": "h1-eth0",
             "trunk": "",
             "vlan": None,

@@ -16,6 +16,7 @@ from lab.drawing.description import CHAIN_COLOURS, LAYERED, describe
 from lab.drawing.graphviz import render
 from lab.failure import Exit, Failure
 from topologies import generate, shipped
+from topologies.model.host_wires import host_wires
 from topologies.model.topology import Topology
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -43,7 +44,8 @@ def test_every_part_of_every_shipped_topology_is_in_its_picture(name: str) -> No
     assert nodes >= wanted
     drawn = {frozenset(title.split("--")) for title in titles(svg, "edge")}
     assert drawn >= {frozenset((link.a.switch, link.b.switch)) for link in topology.links}
-    assert drawn >= {frozenset((host.node, host.port.switch)) for host in topology.hosts}
+    assert drawn >= {frozenset((host.node, host.at.switch)) for host in topology.attached}
+    assert drawn >= {frozenset(wire.ends) for wire in host_wires(topology)}
     boxes = {f"cluster {domain.name}" for domain in topology.domains} if len(topology.domains) > 1 else set()
     assert titles(svg, "cluster") == boxes
 

@@ -97,6 +97,7 @@ def host(name: str, detail: dict[str, str | int | float | bool]) -> HostState:
         "network": "lan",
         "switch": "s1",
         "port": 1,
+        "peer": "",
         "interface": "eth0",
         "trunk": "",
         "vlan": None,

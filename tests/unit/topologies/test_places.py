@@ -8,6 +8,7 @@ import pytest
 
 import topologies
 from topologies import generate, shipped
+from topologies.model.host_wires import host_wires
 from topologies.model.places import NOWHERE, Entity, Place, Places, part
 from topologies.model.topology import Topology
 
@@ -29,6 +30,8 @@ def described_elsewhere(topology: Topology) -> set[str]:
     """What no entry of the file names: it has the line of what it is made for."""
     entities = {Entity("switch", switch.name) for switch in topology.switches if switch.role == "vtep"}
     entities |= {Entity("host", host.name) for host in topology.hosts if host.of}
+    for wire in host_wires(topology):  # the line of its first interface
+        entities |= {Entity("link", wire.name), Entity("network", wire.a.network)}
     entities |= {Entity("host", way.gateway) for way in topology.outside}
     entities |= {Entity("chain", chain.name) for chain in topology.chains if chain.implicit}
     entities |= {Entity("check", check.name) for check in topology.checks if check.name == check.expected}
@@ -50,7 +53,7 @@ def test_the_line_of_an_entity_names_it(name: str) -> None:
         elif entity == "function dhcp-lan":
             assert "lan" in text and "dhcp: true" in text
         elif entity == "domain d1":
-            assert "d1" in text or text.startswith("switches:")
+            assert "d1" in text or text.startswith(("switches:", "hosts:"))
         else:
             assert all(word in text for word in names_in(entity)), (entity, line, text)
 

@@ -8,6 +8,7 @@ import pytest
 
 import topologies
 from tests.unit.topologies.topology_invariants import assert_sound
+from topologies.model.host_wires import host_wires
 
 HERE = Path(topologies.__file__).parent
 SHIPPED = sorted(HERE.glob("*.yaml"))
@@ -48,10 +49,13 @@ def connected(topology: topologies.Topology, without: str = "") -> bool:
     if topology.underlay is not None:
         wires += [(e.a.node, e.b.node) for e in topology.underlay.links if e.name != without]
         wires += [(switch.name, switch.domain) for switch in topology.switches]
-    reached = {topology.switches[0].name}
+    wires += [wire.ends for wire in host_wires(topology)]
+    everybody = {switch.name for switch in topology.switches}
+    everybody |= {end for wire in host_wires(topology) for end in wire.ends}
+    reached = {min(everybody)}
     for _ in wires:
         reached |= {b for a, b in wires if a in reached} | {a for a, b in wires if b in reached}
-    return all(switch.name in reached for switch in topology.switches)
+    return everybody <= reached
 
 
 def test_sizes() -> None:

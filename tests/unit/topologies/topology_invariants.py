@@ -26,7 +26,7 @@ def assert_sound(topology: Topology) -> None:
     unique([switch.dpid for switch in topology.switches])
     assert all(0 < switch.dpid < 2**64 for switch in topology.switches)
 
-    ports = [host.port for host in topology.hosts]
+    ports = [host.at for host in topology.attached]
     for link in topology.links:
         ports += [link.a, link.b]
         assert link.a.switch != link.b.switch
