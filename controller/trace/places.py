@@ -42,7 +42,7 @@ class Ways:
         for trunk in trunks(topology):
             for vlan in trunk.vlans:
                 tag = None if vlan.vlan is None else (vlan.vlan, trunk.device)
-                self._ends[vlan.port] = Passage("host", vlan.name, tag=tag)
+                self._ends[vlan.at] = Passage("host", vlan.name, tag=tag)
         for link in topology.links:
             self._ends[link.a] = self._ends[link.b] = Passage("link", link.name)
         for function in topology.functions:
