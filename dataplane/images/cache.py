@@ -75,16 +75,33 @@ def locked(folder: Path, name: str, say: Say) -> Iterator[None]:
     process that has it."""
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fd = os.open(folder / f".lock-{name}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    path, had = lock_of(folder, name), False
+    while not had:
+        with explained(folder):
+            fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"another process is changing the image {name}: waiting for it")
-            fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                say(f"another process is changing the image {name}: waiting for it")
+                fcntl.flock(fd, fcntl.LOCK_EX)
+            # Who had it may have removed it, with the image.
+            if had := _names(path, fd):
+                yield
+        finally:
+            os.close(fd)
+
+
+def _names(path: Path, fd: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def lock_of(folder: Path, name: str) -> Path:
+    """The file of the lock of an image. Who has it may remove it, when the image is removed for ever."""
+    return folder / f".lock-{name}"
 
 
 @contextmanager

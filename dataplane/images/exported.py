@@ -153,6 +153,7 @@ def forget(gone: Callable[[Path], bool]) -> list[str]:
         with cache.locked(folder, name, lambda text: None):
             if all([cache.remove_version(one) for one in cache.versions(folder, name)]):
                 (folder / name).unlink(missing_ok=True)
+                cache.lock_of(folder, name).unlink(missing_ok=True)
                 names.append(name)
     return names
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from dataplane.images import exported, images
+from dataplane.images import cache, exported, images
 from dataplane.images.errors import ImageError
 from dataplane.images.exported import Part
 from dataplane.images.snapshots import SnapshotKey
@@ -165,6 +165,7 @@ def test_what_was_unpacked_goes_when_its_file_is_gone(tmp_path: Path) -> None:
     assert not first.folder.exists() and second.folder.exists()
     assert exported.forget(lambda file: file.is_relative_to(tmp_path)) == [second.name]
     assert images.listed() == []
+    assert not list(cache.root().iterdir()), "nor is a lock left"
 
 
 @pytest.mark.parametrize("name", ["../../evil", "/tmp/evil", "other", ".."])

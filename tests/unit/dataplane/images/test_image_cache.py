@@ -208,6 +208,25 @@ def test_a_second_builder_waits_and_uses_the_first_ones_image(kitchen: Kitchen) 
     assert told[0] == "another process is changing the image micro: waiting for it"
 
 
+def test_who_waited_for_a_lock_that_was_removed_takes_the_new_one(tmp_path: Path) -> None:
+    waits, entered = threading.Event(), threading.Event()
+
+    def wait_for_it() -> None:
+        with cache.locked(tmp_path, "x", lambda text: waits.set()):
+            entered.set()
+
+    second = threading.Thread(target=wait_for_it)
+    with cache.locked(tmp_path, "x", quiet):
+        second.start()
+        assert waits.wait(30)
+        cache.lock_of(tmp_path, "x").unlink()
+        with cache.locked(tmp_path, "x", quiet):  # a new lock
+            waits.clear()
+            old = cache.lock_of(tmp_path, "x").stat().st_ino
+    second.join(30)
+    assert entered.is_set() and cache.lock_of(tmp_path, "x").stat().st_ino == old
+
+
 def test_an_image_is_removed_with_its_snapshots(kitchen: Kitchen) -> None:
     image = images.ensure("micro", quiet, kitchen.recipe)
     written = snapshots.draft(image, KEY)
