@@ -9,28 +9,28 @@ from typing import NamedTuple
 
 from controller.flow.port_ranges import masked
 from controller.verify.arrivals import Delivered
+from controller.verify.fates import answer, arrivals, fate, in_words, reason, visits
 from controller.verify.lab import Lab, Reached, exactly, packets, packets_of
-from controller.verify.outcomes import End, Fabric, Outcome
-from controller.verify.packets import Frame, Packets, Store, whole
-from controller.verify.report import CHAINS, DELIVERY, REFUSAL, Finding
+from controller.verify.outcomes import Fabric, Outcome
+from controller.verify.packets import Packets, Store, whole
+from controller.verify.report import DELIVERY, REFUSAL, Finding
 from controller.verify.safety import witness
 from controller.verify.states import State
 from controller.verify.values import FREE, Known, some_value, without
-from topologies.model.attachment import EndSystem, Inline, InlineInstance
+from topologies.model.attachment import EndSystem, Inline
 from topologies.model.functions import Function, PortRanges, Protocol
 from topologies.model.kinds import FirewallFunction
 from topologies.model.places import Entity
 from topologies.model.policy import Connection, Expectation, Policy
 from topologies.model.service_paths import Entry, service
 from topologies.model.topology import Host
-from wire.icmp import ECHO, ECHO6, ECHO_REPLY, ECHO_REPLY6
+from wire.icmp import ECHO, ECHO6
 from wire.mac import GROUP_BIT, mac_number
 from wire.protocol import ICMPV6, NUMBERS
 from wire.tcp import ACK, RST, SYN
 
 _DISCOVERY = frozenset(range(133, 138))
 _FIN = 1
-_ANSWER: dict[str, int] = {"icmp": ECHO_REPLY, "icmpv6": ECHO_REPLY6}
 _REQUEST: dict[str, int] = {"icmp": ECHO, "icmpv6": ECHO6}
 
 
@@ -65,7 +65,7 @@ class Flights:
         # what a process decides is not in the tables: it counts as a wire, which packets have to pass
         self.policy = Policy(lab.topology, frozenset(map(_name, filter(_is_process, lab.topology.functions))))
         self.telling = bool(lab.topology.functions or lab.topology.chains)
-        self._blocks = {protocol: _blocks(lab, protocol) for protocol in ("tcp", "udp")}
+        self.blocks = {protocol: _blocks(lab, protocol) for protocol in ("tcp", "udp")}
 
     def of(self, fabric: Fabric, source: Host, target: Host, way: Reached) -> Iterator[Flight]:
         """The flights of a pair."""
@@ -117,12 +117,12 @@ class Flights:
             store = {**whole_packets, **exactly(ip_proto=NUMBERS[protocol])}
             if protocol == "tcp":
                 store["tcp_flags"] = Known(SYN, SYN | ACK | RST | _FIN)
-            sources, destinations = self._blocks[protocol]
+            sources, destinations = self.blocks[protocol]
             for mine, theirs in product(sources, destinations):
                 ports = some_value(mine, 16), some_value(theirs, 16)
                 seen = Connection(*ends, protocol, *ports)
                 block = {f"{protocol}_src": mine, f"{protocol}_dst": theirs}
-                sort = f"{protocol} from {_range(mine)} to {_range(theirs)}"
+                sort = f"{protocol} from {in_words(mine)} to {in_words(theirs)}"
                 yield sort, seen, {**store, **block}
 
     def check(
@@ -150,19 +150,19 @@ class Flights:
         what = f"{source.name} to {target.name}, {'IPv4' if flight.family == 4 else 'IPv6'}, {sort}"
         for outcome in fabric.outcomes(flight.start):
             known = {**flight.start.packets.known, **outcome.known}
-            arrived, ends = _arrived(self.lab, outcome), outcome.ends
+            arrived, ends = arrivals(self.lab, outcome), outcome.ends
             if not expected.allowed and not arrived:
                 continue
             if not expected.allowed and expected.refused:
                 entity = Entity("host", target.name)
                 yield Finding(REFUSAL, f"{what}: it arrives", f"not allowed: {expected.why}", entity), known
                 continue
-            if [one.at for one in arrived] != [target.port] or outcome.loop:
-                entity = _reason(ends) or Entity("host", target.name)
+            if [one.at for one in arrived] != [target.at] or outcome.loop:
+                entity = reason(ends) or Entity("host", target.name)
                 yield (
                     Finding(
                         DELIVERY,
-                        f"{what}: {_fate(self.lab, outcome)}",
+                        f"{what}: {fate(self.lab, outcome)}",
                         f"it reaches {target.name} once",
                         entity,
                     ),
@@ -180,7 +180,7 @@ class Flights:
                     ),
                     known,
                 )
-            yield from ((finding, known) for finding in self._visits(outcome, expected.there, what))
+            yield from ((finding, known) for finding in visits(self.lab, outcome, expected.there, what))
             if flight.seen is not None:
                 yield from self._answered(fabric, flight, expected, outcome, arrived[0], what)
 
@@ -188,26 +188,37 @@ class Flights:
         self, fabric: Fabric, flight: Flight, expected: Expectation, before: Outcome, at: Delivered, what: str
     ) -> Iterator[tuple[Finding, Store]]:
         """The answer to packets that have arrived."""
+        assert flight.seen is not None
         sent = {**flight.start.packets.known, **before.known}
-        start = fabric.space.entering(flight.target.at, _answer(flight, at, sent))
+        start = fabric.space.entering(
+            flight.target.at,
+            answer(
+                flight.family,
+                flight.seen.protocol,
+                mac_number(flight.target.mac),
+                flight.way.by,
+                Packets(dict(at.written), sent),
+            ),
+        )
         refusal: list[tuple[Finding, Store]] = []
         for outcome in fabric.outcomes(start):
             known = {**sent, **outcome.known}
-            arrived = _arrived(self.lab, outcome)
-            back = [one.at for one in arrived] == [flight.source.port] and not outcome.loop
+            arrived = arrivals(self.lab, outcome)
+            back = [one.at for one in arrived] == [flight.source.at] and not outcome.loop
             if expected.allowed and not back:
-                entity = _reason(outcome.ends) or Entity("host", flight.source.name)
+                entity = reason(outcome.ends) or Entity("host", flight.source.name)
                 yield (
                     Finding(
                         DELIVERY,
-                        f"{what}: the answer: {_fate(self.lab, outcome)}",
+                        f"{what}: the answer: {fate(self.lab, outcome)}",
                         f"it comes back to {flight.source.name} once",
                         entity,
                     ),
                     known,
                 )
             elif expected.allowed:
-                yield from ((f, known) for f in self._visits(outcome, expected.back, f"{what}: the answer"))
+                passing = visits(self.lab, outcome, expected.back, f"{what}: the answer")
+                yield from ((finding, known) for finding in passing)
             elif back:
                 entity = Entity("host", flight.source.name)
                 refusal.append(
@@ -235,21 +246,6 @@ class Flights:
                 return f"it arrives with another {name}"
         return ""
 
-    def _visits(self, outcome: Outcome, wanted: tuple[str, ...], what: str) -> Iterator[Finding]:
-        """Whether packets passed the functions that they should, in order."""
-        functions = self.lab.functions
-        inline = [name for name in wanted if _is_inline(functions[name].instances)]
-        visited = [self.lab.instance_of[port] for port in outcome.visited]
-        if visited != inline:
-            yield Finding(
-                CHAINS, f"{what}: it passes {', '.join(visited) or 'no function'}",
-                f"it passes {', '.join(inline) or 'no function'}", _of_first(inline or visited),
-            )  # fmt: skip
-        copies = {self.lab.taps[one.at] for one in outcome.delivered if one.at in self.lab.taps}
-        for name in wanted:
-            if name in self.lab.taps.values() and name not in copies:
-                yield Finding(CHAINS, f"{what}: no copy for {name}", f"{name} gets a copy", _of_first([name]))
-
 
 def _name(function: Function) -> str:
     return function.name
@@ -257,83 +253,6 @@ def _name(function: Function) -> str:
 
 def _is_process(function: Function) -> bool:
     return isinstance(function.attachment, Inline | EndSystem)
-
-
-def _of_first(names: list[str]) -> Entity | None:
-    return Entity("function", names[0]) if names else None
-
-
-def _is_inline(instances: Iterable[object]) -> bool:
-    return any(isinstance(instance, InlineInstance) for instance in instances)
-
-
-def _answer(flight: Flight, at: Delivered, known: Store) -> Packets:
-    """The answer to a packet that arrived: its fields the other way round."""
-    arrived = Packets(dict(at.written), known)
-    head = "ip" if flight.family == 4 else "ipv6"
-    assert flight.seen is not None
-    protocol = flight.seen.protocol
-    frame: Frame = {
-        "eth_src": mac_number(flight.target.mac),
-        "eth_dst": flight.way.by,
-        f"{head}_src": arrived.value(f"{head}_dst"),
-        f"{head}_dst": arrived.value(f"{head}_src"),
-        "nw_ttl": 64,
-    }
-    if protocol in _ANSWER:
-        frame[f"{protocol}_type"] = _ANSWER[protocol]
-    else:
-        frame[f"{protocol}_src"] = arrived.value(f"{protocol}_dst")
-        frame[f"{protocol}_dst"] = arrived.value(f"{protocol}_src")
-    if protocol == "tcp":
-        frame["tcp_flags"] = SYN | ACK
-    connections = arrived.frame.get("connections")
-    if connections is not None:
-        frame["connections"] = connections
-    return Packets(frame, known)
-
-
-def _arrived(lab: Lab, outcome: Outcome) -> list[Delivered]:
-    return [one for one in outcome.delivered if one.at not in lab.taps]
-
-
-def _fate(lab: Lab, outcome: Outcome) -> str:
-    """What becomes of packets that don't arrive once where they should."""
-    arrived = _arrived(lab, outcome)
-    if outcome.loop:
-        return "it goes round in a loop"
-    if arrived:
-        names = [lab.at[one.at].name if one.at in lab.at else str(one.at) for one in arrived]
-        return f"it reaches {', '.join(names)}"
-    if outcome.punted:
-        return f"it goes to the controller at {outcome.punted[0]}"
-    if not outcome.ends:
-        return "it vanishes"
-    end = outcome.ends[-1]
-    flow = end.way.flows[-1] if end.way.flows else None
-    lost = f": {end.way.lost[-1].why}" if end.way.lost else ""
-    return f"it ends at {end.switch}" + ("" if flow is None else f", {flow.table.name} ({flow.why})") + lost
-
-
-def _reason(ends: Iterable[End]) -> Entity | None:
-    for end in ends:
-        for flow in reversed(end.way.flows):
-            if flow.origin.entity is not None:
-                return flow.origin.entity
-    return None
-
-
-def _range(known: Known) -> str:
-    last = known.value | ~known.mask & 0xFFFF
-    if known.not_in:
-        return "any other port"
-    return (
-        "any port"
-        if not known.mask
-        else f"port {last}"
-        if known.value == last
-        else f"ports {known.value}-{last}"
-    )
 
 
 def _blocks(lab: Lab, protocol: str) -> tuple[list[Known], list[Known]]:

@@ -68,11 +68,15 @@ class Lab:
 
     def reached(self, source: Host, target: Host) -> Reached | None:
         """How packets from one host get to the other; None: their networks are not joined."""
-        if source.network == target.network:
-            return Reached(mac_number(target.mac), mac_number(source.mac), False)
-        if target.network not in self.routed[source.network]:
+        return self.way_to(source, target.network, target.mac)
+
+    def way_to(self, source: Host, network: str, mac: str) -> Reached | None:
+        """How packets from a host get to a MAC address of a network; None: the networks are not joined."""
+        if source.network == network:
+            return Reached(mac_number(mac), mac_number(source.mac), False)
+        if network not in self.routed[source.network]:
             return None
-        return Reached(self._router_mac[source.network], self._router_mac[target.network], True)
+        return Reached(self._router_mac[source.network], self._router_mac[network], True)
 
     def pairs(self) -> Iterator[tuple[Host, Host, Reached]]:
         """All pairs of hosts that a network or a router joins."""
@@ -92,8 +96,14 @@ def exactly(**fields: int) -> Store:
 def packets_of(source: Host, target: Host, way: Reached, family: int) -> Store | None:
     """All packets of an address family from one host to another, as they are sent; None: they have no
     such addresses."""
-    interfaces = (source.ipv4, target.ipv4) if family == 4 else (source.ipv6, target.ipv6)
-    if interfaces[0] is None or interfaces[1] is None:
+    interface = target.ipv4 if family == 4 else target.ipv6
+    return None if interface is None else packets_to(source, int(interface.ip), way, family)
+
+
+def packets_to(source: Host, address: int, way: Reached, family: int) -> Store | None:
+    """The same to an address."""
+    interface = source.ipv4 if family == 4 else source.ipv6
+    if interface is None:
         return None
     head = "ip" if family == 4 else "ipv6"
     known = exactly(
@@ -101,7 +111,7 @@ def packets_of(source: Host, target: Host, way: Reached, family: int) -> Store |
         eth_src=mac_number(source.mac),
         eth_dst=way.to,
         eth_type=IPV4 if family == 4 else IPV6,
-        **{f"{head}_src": int(interfaces[0].ip), f"{head}_dst": int(interfaces[1].ip)},
+        **{f"{head}_src": int(interface.ip), f"{head}_dst": address},
     )
     known["ip_frag"] = ANY["ip_frag"]
     if way.routed:

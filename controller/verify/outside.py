@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from controller.verify.lab import Lab
-from topologies.model.attachment import Flows, InlineInstance, TapInstance
+from topologies.model.attachment import EndSystem, Flows, InlineInstance, TapInstance
 from topologies.model.host_wires import host_wires
-from topologies.model.kinds import AddressTranslator, LoadBalancer
+from topologies.model.kinds import AddressTranslator
 
 
 def outside(lab: Lab) -> list[str]:
@@ -20,11 +20,17 @@ def outside(lab: Lab) -> list[str]:
         )
     if taps:
         said.append(f"what taps do with their copies ({', '.join(taps)})")
-    translators = [f.name for f in functions if isinstance(f, AddressTranslator | LoadBalancer)]
-    if translators:
+    processes = [f.name for f in functions if isinstance(f.attachment, EndSystem)]
+    if processes:
         said.append(
-            f"who reaches whom through translated addresses ({', '.join(translators)}): loops, black holes, "
-            "and isolation are proven for their packets, delivery is not"
+            f"what processes with addresses of their own do ({', '.join(processes)}), and who reaches them"
+        )
+    translators = [f.name for f in functions if isinstance(f, AddressTranslator)]
+    if translators:
+        names = ", ".join(translators)
+        said.append(
+            f"of translation ({names}): hosts that ask their own translator, IPv6, and identifiers of pings "
+            "that the controller changes"
         )
     if lab.stateful or any(isinstance(f.attachment, Flows) for f in functions):
         said.append(

@@ -12,6 +12,7 @@ DELIVERY = "every allowed pair reaches each other"
 REFUSAL = "what the file forbids does not pass"
 ISOLATION = "networks are isolated"
 CHAINS = "chains are visited in order, in both directions"
+TRANSLATED = "what is translated arrives, and answers come back from the address that was asked"
 ADDRESSES = "every address is resolved"
 LOOPS = "no forwarding loop"
 HOLES = "no black hole"
@@ -22,8 +23,8 @@ WATCHED = "each bucket watches the port that it sends by"
 SHADOWED = "no flow is hidden by others"
 RULES = "no firewall rule is hidden by others"
 PROPERTIES = (
-    DELIVERY, REFUSAL, ISOLATION, CHAINS, ADDRESSES, LOOPS, HOLES, INTACT, KEYS, OVERLAPS, WATCHED,
-    SHADOWED, RULES,
+    DELIVERY, TRANSLATED, REFUSAL, ISOLATION, CHAINS, ADDRESSES, LOOPS, HOLES, INTACT, KEYS, OVERLAPS,
+    WATCHED, SHADOWED, RULES,
 )  # fmt: skip
 """In the order in which a report has them."""
 

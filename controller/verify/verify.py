@@ -19,6 +19,7 @@ from controller.flow.tables import SwitchTables
 from controller.verify.addresses import check_addresses
 from controller.verify.alike import Alike
 from controller.verify.apart import Apart
+from controller.verify.calls import check_call
 from controller.verify.certain import Certain
 from controller.verify.delivery import Flight, Flights
 from controller.verify.dependence import Dependence, matched
@@ -41,6 +42,7 @@ from controller.verify.report import (
     OVERLAPS,
     RULES,
     SHADOWED,
+    TRANSLATED,
     WATCHED,
     Finding,
     Report,
@@ -49,6 +51,7 @@ from controller.verify.rules import check_rules
 from controller.verify.safety import check_port
 from controller.verify.sheaves import Proven, Targets, proven
 from controller.verify.states import Space, State
+from controller.verify.translated import Call, Calls
 from topologies.model.topology import Port, Topology
 
 Compile = Callable[[frozenset[str]], Mapping[str, SwitchTables]]
@@ -102,6 +105,7 @@ class Verification:
         self._progress = progress or (lambda what, done, of: None)
         self.lab = Lab(topology)
         self.flights = Flights(self.lab)
+        self.calls = Calls(self.lab, self.flights.policy, self.flights.blocks)
         self.report = Report()
         self.indexes = {name: SwitchIndex(held) for name, held in self.tables.items()}
         self.space = Space(topology, self.indexes)
@@ -142,6 +146,7 @@ class Verification:
             for flight in self.flights.of(self.fabric, source, target, way):
                 if not self._is_proven(flight):
                     self._fly(flight)
+        self._call()
         self._add(check_addresses(self.lab, self.fabric, self._alike, report))
         self._rules()
         report.classes = sum(map(len, self.fabric.known.values()))
@@ -183,6 +188,15 @@ class Verification:
                 return
         self._add(check_port(self.lab, self.fabric, port))
 
+    def _call(self) -> None:
+        """Decide what is translated."""
+        unknown: dict[str, None] = {}
+        for call in self.calls.of(self.fabric):
+            self._fly(call)
+            if call.expected.allowed is None and call.expected.why:
+                unknown[f"some connections through {call.by.name}: {call.expected.why}"] = None
+        self.report.outside[:0] = unknown
+
     def _rules(self) -> None:
         self._add(check_rules(self.topology))
         number = sum(
@@ -220,14 +234,23 @@ class Verification:
     def _is_proven(self, flight: Flight) -> bool:
         return flight.target.name in self._proven.get((flight.source.name, flight.family, flight.sort), ())
 
-    def _fly(self, flight: Flight) -> None:
+    def _check(
+        self, fabric: Fabric, flight: Flight | Call, cut: tuple[str, ...] = (), converged: bool = False
+    ) -> tuple[str | None, list[Finding]]:
+        """The property that a flight is a case of, and what is wrong."""
+        if isinstance(flight, Call):
+            return check_call(self.lab, fabric, flight, cut, converged)
+        return self.flights.check(fabric, flight, cut, converged)
+
+    def _fly(self, flight: Flight | Call) -> None:
         """Decide one flight of the lab as it should be, and note what it depends on."""
         fabric = self.fabric
         fabric.asked = []
-        name, findings = self.flights.check(fabric, flight)
+        name, findings = self._check(fabric, flight)
         if name is not None:
             self.report.count(name)
-            if flight.seen is not None and self.topology.chains and name is DELIVERY:
+            telling = isinstance(flight, Flight) and flight.seen is not None
+            if telling and self.topology.chains and name is DELIVERY:
                 self.report.count(CHAINS)
         self._add(findings)
         if self.certain is None:
@@ -323,7 +346,7 @@ class Verification:
             elif converged or not cut:
                 if flown.case is not None:
                     self.report.count(flown.case)
-            elif flown.case is DELIVERY:
+            elif flown.case in (DELIVERY, TRANSLATED):
                 self._repaired(cut, not silent)
 
     def _bound(
@@ -385,19 +408,22 @@ class Verification:
         return silent
 
     @staticmethod
-    def _is_apart(flight: Flight, apart: Apart, converged: bool) -> bool:
-        ends = flight.source.at.switch, flight.target.at.switch
-        return apart.may_be_cut_off(*ends) if converged else apart.are(*ends)
+    def _is_apart(flight: Flight | Call, apart: Apart, converged: bool) -> bool:
+        if isinstance(flight, Call):
+            all_ends = list(combinations(dict.fromkeys(flight.switches), 2))
+        else:
+            all_ends = [(flight.source.at.switch, flight.target.at.switch)]
+        return any(apart.may_be_cut_off(*ends) if converged else apart.are(*ends) for ends in all_ends)
 
-    def _decide(self, fabric: Fabric, flight: Flight, cut: tuple[str, ...], converged: bool) -> None:
+    def _decide(self, fabric: Fabric, flight: Flight | Call, cut: tuple[str, ...], converged: bool) -> None:
         """Compute what becomes of a flight."""
-        case, findings = self.flights.check(fabric, flight, cut, converged)
+        case, findings = self._check(fabric, flight, cut, converged)
         if converged or not cut:
             if case is not None:
                 self.report.count(case)
             self._add(findings)
             return
-        if case is DELIVERY:
+        if case in (DELIVERY, TRANSLATED):
             self._repaired(cut, not any(map(_is_silence, findings)))
         self._add(finding for finding in findings if not _is_silence(finding))
 
@@ -431,6 +457,9 @@ class Verification:
             for flight in self.flights.of(fabric, *pair):
                 if not self._is_apart(flight, apart, converged):
                     self._decide(fabric, flight, cut, converged)
+        for call in self.calls.of(fabric):
+            if not self._is_apart(call, apart, converged):
+                self._decide(fabric, call, cut, converged)
 
     def _base(self) -> Verified:
         if self._verified is None:
@@ -471,7 +500,7 @@ class _Flown(NamedTuple):
     packets, and of their answers, where they come in. ``entries``: where these go on, if all of them
     certainly arrive from there."""
 
-    flight: Flight
+    flight: Flight | Call
     case: str | None
     starts: tuple[State, ...]
     entries: tuple[tuple[int, int], ...] | None
@@ -479,6 +508,6 @@ class _Flown(NamedTuple):
 
 def _is_silence(finding: Finding) -> bool:
     """Whether packets were lost, not sent wrong: what a cut may cause until the controller answers."""
-    return finding.property is DELIVERY and any(
+    return finding.property in (DELIVERY, TRANSLATED) and any(
         word in finding.what for word in ("it ends at", "it vanishes", "goes to the controller")
     )

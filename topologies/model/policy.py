@@ -144,13 +144,7 @@ class Policy:
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
         there = self._entry_for(seen, src.network)
-        answer = seen._replace(
-            source=seen.destination,
-            destination=seen.source,
-            source_port=seen.destination_port,
-            destination_port=seen.source_port,
-        )
-        back = self._entry_for(answer, dst.network)
+        back = self._entry_for(_turned(seen), dst.network)
         passed = [] if there is None else self._passed_by(there)
         returned = [] if back is None else self._passed_by(back)
         ways = (
@@ -177,6 +171,53 @@ class Policy:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
         return Expectation(True, there=ways[0], back=ways[1])
 
+    def translated(
+        self, src: Host, far: str, seen: Connection, by: str, after: Connection
+    ) -> Expectation | None:
+        """What happens to the first packet of a connection that the function ``by`` translates, and to the
+        answer. ``seen``: as ``src`` sends it; ``after``: as it is past this function, in the network ``far``.
+        Functions before it decide about the one, those behind it about the other. None: the packet does not
+        pass ``by``. ``allowed`` None: the topology does not tell."""
+        there = self._entry_for(seen, src.network)
+        passed = [] if there is None else self._on_the_way(there)
+        place = next((at for at, function in enumerate(passed) if function.name == by), None)
+        if place is None:
+            return None
+        for at, function in enumerate(passed):
+            if not function.predictable:
+                return Expectation(None, f"{function.kind} function {function.name} may do anything with it")
+            if at != place and isinstance(function, AddressTranslator):
+                return Expectation(None, f"NAT {function.name} translates it, too")
+        met = [(function, seen) for function in (*self._at_ports.get(src.network, ()), *passed[:place])]
+        met += [(function, after) for function in (*passed[place:], *self._at_ports.get(far, ()))]
+        for function, asked in met:
+            if self._decides(function):
+                if asked.source_port is None and any(rule.source_ports for rule in function.firewall.rules):
+                    return Expectation(None, f"firewall {function.name} asks for the port that {by} chooses")
+                if why := _refusal(function, asked):
+                    return Expectation(False, why, refused=True)
+        back = self._entry_for(_turned(after), far)
+        returned = [] if back is None else self._on_the_way(back)
+        if back is not None and back.returned:
+            # what a backend answers goes to some balancer first; from who was asked, chains may take it
+            onward = self._entry_for(_turned(seen), far)
+            returned = [*returned, *([] if onward is None else self._on_the_way(onward))]
+        elif all(function.name != by for function in returned):
+            return Expectation(None, f"the answer does not pass {by}")
+        for function in returned:
+            if self._decides(function) and function not in passed:
+                return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
+        return Expectation(
+            True,
+            there=tuple(function.name for function in passed),
+            back=tuple(function.name for function in returned),
+        )
+
+    def _on_the_way(self, entry: Entry) -> Sequence[Function]:
+        """The functions that packets pass, in order."""
+        names = _in_order(self._passed_by(entry), entry.forward, self._chain_of(entry))
+        return [self._functions[name] for name in names]
+
     def _decides(self, function: Function) -> TypeGuard[FirewallFunction]:
         return isinstance(function, FirewallFunction) and function.name not in self._open
 
@@ -200,6 +241,11 @@ class Policy:
 
     def _passed_by(self, entry: Entry) -> Sequence[Function]:
         return [self._functions[name] for name in self._chains[entry.chain].functions]
+
+
+def _turned(seen: Connection) -> Connection:
+    """The answer to it."""
+    return Connection(seen.destination, seen.source, seen.protocol, seen.destination_port, seen.source_port)
 
 
 def _in_order(passed: Sequence[Function], forward: bool, chain: Chain | None) -> tuple[str, ...]:
