@@ -28,7 +28,7 @@ from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
 from dataplane.plan.several import default_routes, hosts_names, stated_defaults, tables
 from dataplane.plan.stretches import breaks
-from dataplane.plan.trunks import TrunkPlan, patch, trunk_plan
+from dataplane.plan.trunks import TrunkPlan, patch, short_name, trunk_plan
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
 from topologies.model import outside
 from topologies.model.attachment import AtPorts, EndSystem, Flows, Inline, Tap
@@ -262,8 +262,8 @@ def plan(
     buckets = (limiter.rate.burst for limiter in topology.functions if isinstance(limiter, RateLimiter))
     largest = largest_packet(shapings, buckets)
     trunk_plans = tuple(
-        trunk_plan(trunk, by_name, device_name(trunk.device, f"trunk{number}"))
-        for number, trunk in enumerate(all_trunks)
+        trunk_plan(trunk, by_name, device_name(trunk.device, short_name(trunk.device)))
+        for trunk in all_trunks
     )
     return Plan(domains, hosts, tuple(links), under, instances, trunk_plans, between, largest)
 
@@ -418,7 +418,7 @@ def _instances(
 def _near_end(host: Host, netns: dict[tuple[str, str], str]) -> EndPlan:
     """The device of an interface."""
     short = f"eth{host.name.rpartition('-eth')[2]}" if host.of else "eth0"
-    short = f"eth0.{host.vlan}" if host.trunk else short
+    short = f"{short_name(host.trunk)}.{host.vlan}" if host.trunk else short
     return EndPlan(netns["host", host.name], device_name(host.interface, short), host.mac)
 
 

@@ -66,6 +66,12 @@ class TrunkPlan:
         )
 
 
+def short_name(device: str) -> str:
+    """The name in the host of a trunk whose name is no device's: only those that are made of a host's name are
+    too long."""
+    return f"eth{device.rpartition('-eth')[2]}"
+
+
 def patch(trunk: Trunk, number: int, tag: int) -> PortPlan:
     """The port of a switch for a VLAN of a trunk."""
     mark = _mark(trunk, trunk.switch)
