@@ -5,40 +5,54 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import topologies
 from dataplane.change.operations import MoveWire, Operation, RemoveWire, SetTrunks, undone
 from dataplane.change.steps import renamed, steps
 from dataplane.plan.lab import Plan, plan
 from dataplane.plan.wiring import Wiring, wiring
 from tests.properties.dataplane.test_steps import World, cuts, failures
-from tests.unit.dataplane.changing_labs import labs
-from topologies.model.topology import Host, Topology
+from topologies.model.topology import Topology
 
 NOBODY: frozenset[str] = frozenset()
 
 
+NETWORKS = ("blue", "green", "red")
+
+
 @st.composite
-def trunk_labs(draw: st.DrawFn) -> Topology:
-    """Any lab of ``labs`` in which some hosts are at trunks, and some are further VLANs of h1."""
-    topology = draw(labs())
-    first = draw(st.sampled_from([10, 20]))
-    tags = {network.name: first + index for index, network in enumerate(topology.networks)}
-    hosts: list[Host] = []
-    h1 = next((host for host in topology.hosts if host.name == "h1"), None)
-    taken = {h1.network} if h1 is not None else set()
-    for host in topology.hosts:
-        node = host.name
-        if not draw(st.booleans()) and node != "h1":
-            hosts.append(host)
-            continue
-        joins = h1 is not None and host.port.switch == h1.port.switch and host.network not in taken
-        if joins:
-            node = "h1"
-            taken.add(host.network)
-        of = node if node != host.name else ""
-        trunk = {"of": of, "trunk": f"{node}-eth0", "vlan": tags[host.network]}
-        hosts.append(host.model_copy(update=trunk))
-    networks = [network.model_copy(update={"vlan": tags[network.name]}) for network in topology.networks]
-    return topology.model_copy(update={"hosts": tuple(hosts), "networks": tuple(networks)})
+def files(draw: st.DrawFn) -> str:
+    """A lab of two hosts, each at an access port or a trunk of any VLANs, at any of three switches."""
+    first = draw(st.sampled_from([10, 10, 10, 20]))
+    hosts = ["h0: {switch: s1, network: red}"]
+    for name in ("h1", "h2"):
+        switch = draw(st.sampled_from(["s1", "s2", "s3"]))
+        some = draw(st.sampled_from([["blue"], ["blue", "red"], ["red", "blue"], list(NETWORKS)]))
+        mac = draw(st.sampled_from(["", "", f'mac: "02:aa:00:00:00:0{name[1]}"']))
+        trunk = ", ".join([f"{vlan}: {{}}" for vlan in some[:-1]] + [f"{some[-1]}: {{{mac}}}"])
+        what = draw(st.sampled_from(["", f"network: {some[0]}", *[f"trunk: {{{trunk}}}"] * 4]))
+        shaped = draw(st.sampled_from(["", "", "mtu: 1400, "]))
+        hosts += [f"{name}: {{switch: {switch}, {shaped}{what}}}"] if what else []
+    lines = [
+        "domains: [d1, d2]",
+        "networks:",
+        *(
+            f"  {name}: {{vlan: {first + index}, subnet4: 10.{index}.0.0/24}}"
+            for index, name in enumerate(NETWORKS)
+        ),
+        "switches: {s1: {domain: d1}, s2: {domain: d1}, s3: {domain: d2}}",
+        "links: [s1 -- s2]",
+        "underlay: {}",
+        "hosts:",
+        *(f"  {host}" for host in hosts),
+    ]
+    return "\n".join(lines)
+
+
+@st.composite
+def changes(draw: st.DrawFn) -> tuple[Topology, Topology]:
+    """A lab, and another one that a file makes of it."""
+    old = topologies.loads(draw(files()))
+    return old, topologies.loads(draw(files()), running=old)
 
 
 class TrunkWorld(World):
@@ -74,10 +88,11 @@ class TrunkWorld(World):
 
 
 @settings(max_examples=200, deadline=None)
-@given(trunk_labs(), trunk_labs(), cuts, failures)
+@given(changes(), cuts, failures)
 def test_the_steps_lead_from_any_lab_with_trunks_to_any_other_and_back(
-    old: Topology, new: Topology, links: frozenset[str], switches: frozenset[str]
+    labs: tuple[Topology, Topology], links: frozenset[str], switches: frozenset[str]
 ) -> None:
+    old, new = labs
     a, b = plan(old), plan(new)
     before, after = wiring(a, links, switches), wiring(b, renamed(links, a, b), switches)
     world, wanted, taken = TrunkWorld(a, before), TrunkWorld(b, after), steps(a, b, before, after).all
@@ -93,8 +108,9 @@ def test_the_steps_lead_from_any_lab_with_trunks_to_any_other_and_back(
 
 
 @settings(max_examples=100, deadline=None)
-@given(trunk_labs(), trunk_labs())
-def test_a_trunk_of_which_nothing_changes_is_not_touched(old: Topology, new: Topology) -> None:
+@given(changes())
+def test_a_trunk_of_which_nothing_changes_is_not_touched(labs: tuple[Topology, Topology]) -> None:
+    old, new = labs
     a, b = plan(old), plan(new)
     taken = steps(a, b, wiring(a, NOBODY, NOBODY), wiring(b, NOBODY, NOBODY)).all
     wires = {wire for key, wire in a.wires.items() if b.wires.get(key) == wire}

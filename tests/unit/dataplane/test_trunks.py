@@ -87,6 +87,13 @@ def test_only_trunks_that_change_are_made_anew() -> None:
     assert trunks(change(access, lab(running=access))[0]) == (set(), {"h1-eth0"})
 
 
+def test_a_trunk_gets_a_device_that_is_made_anew() -> None:
+    before = lab()
+    after = lab('{lan: {}, sales: {mac: "02:aa:00:00:00:01"}}', running=before)
+    operations, a, b = change(before, after)
+    assert a.trunks == b.trunks and trunks(operations) == ({"h1-eth0"}, {"h1-eth0"})
+
+
 def test_the_bridges_go_before_their_devices_move_and_come_after_that() -> None:
     operations, _, _ = change(lab(), move(lab(), "h1", "s2"))
     places = {type(operation): index for index, operation in enumerate(operations)}
