@@ -67,7 +67,7 @@ class TrunkPlan:
 
 
 def short_name(device: str) -> str:
-    """The name in the host of a trunk whose name is no device's: only those that are made of a host's name are
+    """The name in the host of a trunk whose name can't be a device's: only names made of a host's name are
     too long."""
     return f"eth{device.rpartition('-eth')[2]}"
 
