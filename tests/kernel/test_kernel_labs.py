@@ -12,6 +12,11 @@ from tests.kernel.labs import PATIENCE, TOPOLOGIES, Lab, as_user
 from tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
+LOOK = """\
+tcpdump -lnei r1-eth0 -c 4 vlan &
+while kill -0 $! 2>/dev/null; do ping -c 1 -W 1 pc; ping -c 1 -W 1 desk; done
+"""
+"""What passes a trunk while its router asks in both VLANs."""
 
 
 def test_all_pairs_reach_each_other_and_neighbours_are_discovered(lab: Lab) -> None:
@@ -35,6 +40,16 @@ def test_equal_paths_and_the_cut_of_a_link(lab: Lab) -> None:
         lab.line("ping", "h1", "h7")
     assert len(seen[0].times) > 10
     lab.line("link", "up", "leaf1", "spine1")
+    lab.reaches_all()
+
+
+def test_trunks_and_a_router_on_a_stick(lab: Lab) -> None:
+    lab.up("vlans", "--check", "none")
+    lab.reaches_all()
+    lab.passes_checks()
+    seen = lab.run("r1", "timeout", "60", "sh", "-c", LOOK)
+    assert "vlan 10" in seen and "vlan 20" in seen
+    lab.line("move", "server", "d1", "--switch", "s1")
     lab.reaches_all()
 
 
