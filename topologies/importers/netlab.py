@@ -111,6 +111,9 @@ class _Reader:
         for vlan, node in self.vlans.items():
             keys = entries(node, f"vlans.{vlan}", self.report)
             self.addressing.vlan(vlan, keys.get("prefix"), self._named_prefixes())
+            tag, taken = keys.get("id"), {said.text.lstrip("0") for said in self.wiring.vlans.values()}
+            if tag is not None and text(tag) and text(tag).lstrip("0") not in taken:
+                self.wiring.vlans[vlan] = Said(text(tag), tag.line)
         for number, (link, members, keys) in enumerate(links, 1):
             self._link(number, link, members, keys)
         return self.wiring.tree()

@@ -119,6 +119,8 @@ class Wiring:
         self.stations: dict[str, Station] = {}
         self.name = ""
         self.description = ""
+        self.vlans: dict[str, Said] = {}
+        """Network -> its VLAN id, of those for which the file has one."""
         self._switches: dict[str, _Switch] = {}
         self._links: list[_Link] = []
         self._taken: set[str] = set()
@@ -232,7 +234,9 @@ class Wiring:
         if len(domains) > 1:
             sections["domains"] = Node(1, [Node(1, domain) for domain in domains])
         if networks:
-            sections["networks"] = Node(1, {name: self._network(part) for part, name in networks.values()})
+            sections["networks"] = Node(
+                1, {name: self._network(part, name) for part, name in networks.values()}
+            )
         sections["switches"] = Node(
             1,
             {
@@ -352,10 +356,11 @@ class Wiring:
             chosen[id(part)] = (part, name)
         return chosen
 
-    @staticmethod
-    def _network(part: Segment) -> Node:
+    def _network(self, part: Segment, name: str) -> Node:
         keys = {f"subnet{family}": str(subnet) for family, subnet in sorted(part.subnets.items())}
-        return Node(part.line, _texts(part.line, keys))
+        said = self.vlans.get(name)
+        tag = self.parsed(units.vlan, said, f"VLAN id of {name}") if said is not None else None
+        return Node(part.line, _texts(part.line, keys | ({"vlan": str(tag)} if tag is not None else {})))
 
     def _host(
         self,
