@@ -6,6 +6,7 @@ from controller.verify.lab import Lab
 from topologies.model.attachment import EndSystem, Flows, InlineInstance, TapInstance
 from topologies.model.host_wires import host_wires
 from topologies.model.kinds import AddressTranslator
+from topologies.model.trunks import trunks
 
 
 def outside(lab: Lab) -> list[str]:
@@ -42,6 +43,11 @@ def outside(lab: Lab) -> list[str]:
         said.append(f"wires between hosts ({names}), and what hosts forward: no switch sees it")
     if lab.topology.underlay is not None:
         said.append("cuts in the underlay: its own routers find other ways")
+    if tagged := [trunk.name for trunk in trunks(lab.topology)]:
+        said.append(
+            f"what puts tags on and takes them off ({', '.join(tagged)}): each VLAN of a trunk counts as an "
+            "access port"
+        )
     said.append("meters, timeouts, and the order of packets in time")
     said.append("what the controller answers to packets that switches send to it")
     return said

@@ -34,6 +34,15 @@ def test_what_ships_is_proven(name: str) -> None:
     assert report.proven, [finding.what for finding in report.findings if not finding.warning][:3]
 
 
+def test_it_says_that_tags_of_trunks_are_outside_the_model() -> None:
+    told = verify(topologies.load(shipped.path("vlans")), cuts=0).outside
+    assert any(
+        words.startswith("what puts tags on and takes them off (r1-eth0, server-eth0)") for words in told
+    )
+    told = verify(topologies.load(shipped.path("quickstart")), cuts=0).outside
+    assert not any("tags" in words for words in told)
+
+
 def test_a_router_between_two_networks_of_one_switch_is_right() -> None:
     """No link is there, on which frames would be marked in their source address."""
     lab = b"""
