@@ -180,21 +180,22 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec r1 -- vtysh -c 'show ip route'": (0, r"O>\* 10\.4\.0\.0/24 \[110/"),
         "sdnlab exec pc -- traceroute -n 10.4.0.1 #1": (
             0,
-            r"(?s)1  10\.1\.0\.254 .*2  10\.2\.0\.2 .*3  10\.4\.0\.1 ",
+            r"(?s)2  10\.2\.0\.2 .*3  10\.4\.0\.1 ",
         ),
         "sdnlab exec pc -- traceroute -n 10.4.0.1 #2": (
             0,
-            r"(?s)1  10\.1\.0\.254 .*2  10\.3\.0\.2 .*3  10\.3\.0\.6 .*4  10\.4\.0\.1 ",
+            r"(?s)2  10\.3\.0\.2 .*3  10\.3\.0\.6 .*4  10\.4\.0\.1 ",
         ),
         "sdnlab logs r1": (0, r"ospfd [0-9.]+ starting"),
     },
     "bgp": {
         "sdnlab exec r1 -- vtysh -c 'show bgp summary'": (0, r"192\.0\.2\.2 +4 +64502 "),
-        "sdnlab exec r1 -- vtysh -c 'show bgp ipv4 unicast'": (0, r"\*> 10\.4\.0\.0/24 "),
+        "sdnlab exec r1 -- vtysh -c 'show bgp ipv4 unicast'": (0, r"64503 64502 i"),
         "sdnlab exec r1 -- ip -4 route": (0, r"10\.4\.0\.0/24 .*proto bgp"),
+        "sdnlab exec pc -- ping -q -i 0.2 -c 60 till": (0, "60 packets transmitted"),
         "sdnlab exec pc -- traceroute -n 10.4.0.1": (
             0,
-            r"(?s)1  10\.1\.0\.254 .*2  192\.0\.2\.6 .*3  192\.0\.2\.10 .*4  10\.4\.0\.1 ",
+            r"(?s)2  192\.0\.2\.6 .*3  192\.0\.2\.10 .*4  10\.4\.0\.1 ",
         ),
     },
     "vlans": {
