@@ -10,7 +10,7 @@ from controller.flow.builders import DETOURED, NETWORK, Priority, flow, miss
 from controller.flow.tables import CONTROLLER, Field, Flow, Move, Output, SetField, Table
 from controller.origin import Host
 from topologies.model.places import Entity
-from wire.ethertype import ARP, IPV6
+from wire.ethertype import ARP, IPV6, QINQ, VLAN
 from wire.mac import GROUP_BIT, link_local
 from wire.nd import ADVERTISEMENT
 from wire.protocol import ICMPV6
@@ -30,6 +30,24 @@ _TAGGED = flow(
 )
 """Also at ports that take any source, since a chain's tag looks the same. In a frame with two tags Open
 vSwitch sees no IP, and neither does a firewall, but a host's kernel removes both tags if their VID is 0."""
+
+
+def second_tags(ports: Iterable[int]) -> list[Flow]:
+    """What drops frames that had two tags on a trunk. ``ports``: those of its VLANs.
+
+    The outer tag is off when they come. Open vSwitch matches one tag (vlan-limit, ovs-vswitchd.conf.db(5)),
+    so such a frame has none for it: neither a VLAN id nor an IP address, but the EtherType of the other tag.
+    """
+    return [
+        flow(
+            Table.CLASSIFY,
+            Priority.GUARD,
+            (Field("in_port", port), Field("eth_type", kind)),
+            why="a second VLAN tag on a trunk: dropped",
+        )
+        for port in ports
+        for kind in (VLAN, QINQ)
+    ]
 
 
 def classify(

@@ -15,7 +15,7 @@ from controller.compiler.chain_classifier import chain_table
 from controller.compiler.chain_order import TO_CONTROLLER
 from controller.compiler.fragments import fragment_table
 from controller.compiler.functions.firewall import admitting, sending
-from controller.compiler.ingress import announcements, classify
+from controller.compiler.ingress import announcements, classify, second_tags
 from controller.compiler.mirror import mirror_table
 from controller.compiler.route import route
 from controller.compiler.sff.forwarder import GUARDS, arrival_ports, steer
@@ -50,6 +50,10 @@ def _ingress(here: SwitchView, after: Table) -> Part:
     guards = GUARDS if here.lab.chains.service.hops else ()
     claimants = {host.name for host in here.lab.topology.attached if host.allow_spoofing}
     own = (station for station in here.stations if station.name in claimants)
+    tagged = {
+        port for host in here.lab.topology.attached if host.trunk and (port := host.at).switch == here.name
+    }
+    guards = (*guards, *second_tags(sorted(port.number for port in tagged)))
     known = classify(here.trunks, here.access, here.stations, here.behind, here.free, after, guards)
     return Part([*known, *announcements(own, here.access, after)])
 

@@ -119,17 +119,26 @@ def test_a_trunk_gets_one_tagged_copy_and_access_ports_one_without(lab: CommandL
 
 
 def test_raw_frames_of_a_trunk_come_to_their_vlan_only(lab: CommandLine, tmp_path: Path) -> None:
-    lan, sales = Ether(src=LAN, dst=ALL), Ether(src=SALES, dst=ALL)
+    def lan(*layers: Packet, text: str) -> Packet:
+        return ours(Ether(src=LAN, dst=ALL), *layers, text=text)
+
+    def sales(*layers: Packet, text: str) -> Packet:
+        return ours(Ether(src=SALES, dst=ALL), *layers, text=text)
+
     frames = [
-        ours(lan, Dot1Q(vlan=10), text="in lan"),
-        ours(sales, Dot1Q(vlan=20, prio=5), text="in sales"),
+        lan(Dot1Q(vlan=10), text="in lan"),
+        sales(Dot1Q(vlan=20, prio=5), text="in sales"),
         # none of these is carried
-        ours(lan, text="without a tag"),
-        ours(lan, Dot1Q(vlan=0), text="only a priority"),
-        ours(Ether(src=LAN, dst=ALL), Dot1Q(vlan=30), text="another vlan"),
-        ours(lan, Dot1Q(vlan=10), Dot1Q(vlan=20), text="hop"),
-        ours(lan, Dot1AD(vlan=10), text="of a provider"),
-        ours(sales, Dot1Q(vlan=10), text="mac of another vlan"),
+        lan(text="without a tag"),
+        lan(Dot1Q(vlan=0), text="only a priority"),
+        lan(Dot1Q(vlan=30), text="another vlan"),
+        lan(Dot1Q(vlan=10), Dot1Q(vlan=20), text="hop"),
+        lan(Dot1Q(vlan=10), Dot1Q(vlan=0), text="a priority behind the tag"),
+        lan(Dot1Q(vlan=10), Dot1Q(vlan=20), Dot1Q(vlan=10), text="three"),
+        lan(Dot1Q(vlan=10), Dot1Q(vlan=20, type=0x88A8), Dot1Q(vlan=10), text="three of two sorts"),
+        lan(Dot1AD(vlan=20), text="of a provider"),
+        lan(Dot1Q(vlan=10, type=0x88A8), Dot1Q(vlan=20), text="a provider's behind the tag"),
+        sales(Dot1Q(vlan=10), text="mac of another vlan"),
         ours(Ether(src=PC, dst=ALL), Dot1Q(vlan=10), text="forged mac"),
     ]
     said = heard(lab, tmp_path, "both", frames)
