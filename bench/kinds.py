@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
@@ -38,6 +39,18 @@ AT_ONCE = 5
 _UNTIL = "until ping -c 1 -W 0.2 x{}; do :; done"
 
 
+@dataclass(frozen=True)
+class _First:
+    """A lab until all its hosts have answered. ``seconds``: from the shell. Of each machine: ``ready``:
+    seconds from QEMU's start until it is configured; ``used``: seconds for which QEMU had a processor;
+    ``memory``: megabytes."""
+
+    seconds: float
+    ready: list[float]
+    used: list[float]
+    memory: list[float]
+
+
 def measure(runs: int) -> list[Figure]:
     """Starting; then traffic between all pairs of kinds, in one lab."""
     return [_starting(runs), _containers(runs), *_traffic(runs)]
@@ -48,6 +61,7 @@ def _starting(runs: int) -> Figure:
     hosts |= {"vm, virtio, which boots": BOOTING}
     first: dict[str, list[float]] = {kind: [] for kind in hosts}
     ready: dict[str, list[float]] = {kind: [] for kind in hosts}
+    used: dict[str, list[float]] = {kind: [] for kind in hosts}
     ten: list[float] = []
     memory: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -58,12 +72,13 @@ def _starting(runs: int) -> Figure:
             for kind, host in hosts.items():
                 if host == BOOTING:
                     _forget_boots()
-                seconds, told, _ = _first_ping(file, [host])
-                first[kind].append(seconds)
-                ready[kind] += told
-            seconds, _, used = _first_ping(file, [hosts["vm, virtio"]] * 10)
-            ten.append(seconds)
-            memory += used
+                answered = _first_ping(file, [host])
+                first[kind].append(answered.seconds)
+                ready[kind] += answered.ready
+                used[kind] += answered.used
+            answered = _first_ping(file, [hosts["vm, virtio"]] * 10)
+            ten.append(answered.seconds)
+            memory += answered.memory
     _forget_boots()
     figure = Figure("from `up` to the first ping that a host of each kind answers")
     for kind, samples in first.items():
@@ -72,6 +87,9 @@ def _starting(runs: int) -> Figure:
     for kind, samples in ready.items():
         if samples:
             figure.row(f"{kind}: QEMU's start until it is configured", samples)
+    for kind, samples in used.items():
+        if samples:
+            figure.row(f"{kind}: processor time of QEMU until it has answered", samples)
     figure.row("vm, virtio: memory of QEMU, each of ten (PSS)", memory, "MB")
     figure.notes.append(
         "from the shell: `sdnlab up` without the test of all pairs, then `sdnlab exec h1 -- ping`; virtual "
@@ -80,8 +98,7 @@ def _starting(runs: int) -> Figure:
     return figure
 
 
-def _first_ping(file: Path, hosts: list[str]) -> tuple[float, list[float], list[float]]:
-    """Seconds until all of ``hosts`` have answered; the seconds and the megabytes that machines tell."""
+def _first_ping(file: Path, hosts: list[str]) -> _First:
     named = "".join(f"  x{number}: {host}\n" for number, host in enumerate(hosts, 1))
     file.write_text(f"switches: [s1]\nhosts:\n  h1: s1\n{named}", encoding="utf-8")
     begin = time.monotonic()
@@ -91,12 +108,13 @@ def _first_ping(file: Path, hosts: list[str]) -> tuple[float, list[float], list[
                 [*("exec", "--lab", ours.NAME, "h1", "--", "sh", "-c"), _UNTIL.format(number)], PATIENCE
             )
         seconds = time.monotonic() - begin
-        details = [host["detail"] for host in lab.api("/status")["hosts"]]
-        told = [detail["seconds"] for detail in details if "seconds" in detail]
         machines = [
             pid for pid in lab.processes() if "qemu" in Path(f"/proc/{pid}/comm").read_text(errors="replace")
         ]
-        return seconds, told, [ours.memory([pid]) for pid in machines]
+        used = [ours.processor_time([pid]) for pid in machines]
+        details = [host["detail"] for host in lab.api("/status")["hosts"]]
+        ready = [detail["seconds"] for detail in details if "seconds" in detail]
+        return _First(seconds, ready, used, [ours.memory([pid]) for pid in machines])
 
 
 def _containers(runs: int) -> Figure:
