@@ -14,6 +14,8 @@ HOST_KINDS: dict[str, str] = {
     VM: "a virtual machine under QEMU",
     ROUTER: "a namespace that forwards IPv4 and IPv6 between its interfaces",
 }
+OWN_KERNEL = (VM,)
+"""Kinds of hosts in whose network the lab itself can't open sockets."""
 
 SDNLAB = "sdnlab"
 CONTROLLERS: dict[str, str] = {SDNLAB: "the lab's own: it compiles the whole topology to flow tables"}

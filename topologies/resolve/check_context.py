@@ -8,7 +8,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from topologies.model.check import Side
-from topologies.model.choices import VM
+from topologies.model.choices import OWN_KERNEL
 from topologies.model.endpoints import endpoints
 from topologies.model.topology import Topology
 from topologies.syntax.check_entry import SHELL, BetweenSpec, WithProtocol
@@ -92,7 +92,7 @@ class Context:
 
     def with_stacks(self, path: Path, side: Side) -> bool:
         """Whether the lab can open sockets of its own in the hosts of a side. A problem is reported."""
-        machines = [name for name in side.names if name in self.hosts and self.hosts[name].kind == VM]
+        machines = [name for name in side.names if name in self.hosts and self.hosts[name].kind in OWN_KERNEL]
         if machines:
             what = f"{machines[0]} is a virtual machine: the lab has no sockets in it"
             self.report.add(path, what, "hosts of other kinds", "write a check of verb command")
