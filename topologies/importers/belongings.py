@@ -142,11 +142,11 @@ class Belongings:
 
     def _addresses(self, name: str, path: str, text: str) -> None:
         """The addresses that FRR or ifupdown would give; they don't run."""
-        file, first = sibling(self.report.file, name), self.station.first
+        file = sibling(self.report.file, name)
         for given in READERS[path](text.splitlines()):
             if not given.gateway and given.interface != "lo":
                 self.station.has(given.interface, Said(given.text, given.line, file))
-            elif given.gateway and first is not None and first.interface == given.interface:
+            elif given.gateway and self.station.plug(given.interface) is not None:
                 self.command(["ip", "route", "add", "default", "via", given.text], given.line)
 
     def settle(self) -> None:

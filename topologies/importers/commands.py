@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network
 
@@ -41,11 +41,12 @@ _NO_MANAGER = "a host has no service manager"
 
 @dataclass
 class Commands:
-    """The commands of one station. ``management``: interfaces that its tool adds, and a lab has not."""
+    """The commands of one station. ``devices``: interface -> its device in the host. ``management``:
+    interfaces that its tool adds, and a lab has not."""
 
     station: Station
     report: Report
-    interface: str
+    devices: Mapping[str, str]
     management: tuple[str, ...] = ()
     file: str = ""
     run: list[tuple[list[str], int]] = field(default_factory=list)
@@ -217,10 +218,9 @@ class Commands:
 
     def _other_interface(self, words: Iterable[str]) -> str:
         """An interface in a command that the host doesn't have; empty when there is none."""
-        first = self.station.first
         for word in words:
             name = word.partition(".")[0].partition(":")[0]
-            if self._is_interface(name) and (first is None or name != first.interface):
+            if self._is_interface(name) and name not in self.devices:
                 return name
         return ""
 
@@ -236,10 +236,11 @@ class Commands:
         self.report.note(f"{self.station.name}: {what}: left out", line, self.file)
 
     def _renamed(self, text: str) -> str:
-        first = self.station.first
-        if first is None:
+        changed = {name: device for name, device in self.devices.items() if name != device}
+        if not changed:
             return text
-        return re.sub(rf"(?<![\w.-]){re.escape(first.interface)}(?![\w-])", self.interface, text)
+        some = "|".join(re.escape(name) for name in sorted(changed, key=len, reverse=True))
+        return re.sub(rf"(?<![\w.-])({some})(?![\w-])", lambda match: changed[match.group(1)], text)
 
     def _renamed_words(self, words: Iterable[str]) -> list[str]:
         return [self._renamed(word) for word in words]

@@ -84,7 +84,7 @@ class _Reader:
         self.report, self.beside = report, beside
         self.root = entries(root, "the file", report)
         self.topology = entries(self.root.get("topology"), "topology", report)
-        self.wiring = Wiring(report)
+        self.wiring = Wiring(report, forwards=True)
         self.kinds: dict[str, str] = {}
         self.management = entries(self.root.get("mgmt"), "mgmt", report)
 
@@ -200,7 +200,7 @@ class _Reader:
         """Nodes that no link joins meet in containerlab's management network: so they do on a switch."""
         alone = [station for station in self.wiring.stations.values() if station.first is None]
         for station in alone:
-            self.wiring.switch(_MANAGEMENT, "mgmt", station.line, given=False)
+            self.wiring.switch(_MANAGEMENT, "mgmt", station.line)
             plug = self.wiring.plug(station, "eth0", _MANAGEMENT, station.line)
             length = text(self.management.get("ipv4-subnet")).partition("/")[2]
             given = text(self._merged(nodes[station.name]).get("mgmt-ipv4"))
@@ -274,7 +274,7 @@ class _Reader:
         for bind in items(merged.get("binds"), "binds", report):
             self._bind(own, bind)
         management = () if station.plug("eth0") is not None else ("eth0",)
-        commands = Commands(station, report, self.wiring.interface(station), management)
+        commands = Commands(station, report, self.wiring.devices(station), management)
         for command in self._exec(node):
             line = _named(text(command), station)
             words = split(line)

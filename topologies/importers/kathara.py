@@ -45,7 +45,7 @@ def read(raw: bytes, report: Report, beside: Beside) -> Node:
 class _Reader:
     def __init__(self, report: Report, beside: Beside) -> None:
         self.report, self.beside = report, beside
-        self.wiring = Wiring(report)
+        self.wiring = Wiring(forwards=True, report=report)
         self.devices: frozenset[str] = frozenset()
         self.options: dict[str, list[tuple[str, Said]]] = {}
 
@@ -111,7 +111,7 @@ class _Reader:
 
     def _belongings(self, station: Station) -> None:
         own = Belongings(station, self.report, self.beside)
-        commands = Commands(station, self.report, self.wiring.interface(station))
+        commands = Commands(station, self.report, self.wiring.devices(station))
         own.folder(station.name, "/", station.line)
         for key, said in self.options.get(station.name, []):
             self._option(own, commands, key, said)

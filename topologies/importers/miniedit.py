@@ -227,7 +227,7 @@ class _Reader:
         application = entries(self.root.get("application"), "application", self.report)
         self._address(station, options, text(application.get("ipBase")) or _BASE)
         own = Belongings(station, self.report, self.beside)
-        commands = Commands(station, self.report, self.wiring.interface(station))
+        commands = Commands(station, self.report, self.wiring.devices(station))
         cpu = text(options.get("cpu")).strip()
         if cpu.lower() not in _NOTHING:
             own.cpus(Said(cpu, options["cpu"].line))

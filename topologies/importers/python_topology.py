@@ -168,10 +168,18 @@ class _Reader:
             if end in switches:
                 continue
             station = self.wiring.stations[end]
-            plug = self.wiring.plug(station, f"{end}-eth{ports[index] or 0}", key, line)
+            plug = self.wiring.plug(station, self._interface(station, ports[index]), key, line)
             plug.port = ports[1 - index] if switches else ""
             plug.shaping = shaping if switches or index == 0 else {}
             self._end(plug, options, index + 1, line)
+
+    @staticmethod
+    def _interface(station: Station, port: str) -> str:
+        """The name that Mininet gives an interface: the number of its port, or the next one."""
+        number = int(port or 0)
+        while station.plug(f"{station.name}-eth{number}") is not None:
+            number += 1
+        return f"{station.name}-eth{number}"
 
     def _end(self, plug: Plug, options: Mapping[str, Any], number: int, line: int) -> None:
         """What a link says of one of its ends."""
@@ -232,7 +240,7 @@ class _Reader:
         if not re.fullmatch(r"[0-9.]+", gateway):
             own.note(f"default route {shown(str(given))} is no address", line)
             return
-        commands = Commands(station, self.report, self.wiring.interface(station))
+        commands = Commands(station, self.report, self.wiring.devices(station))
         commands.script(f"ip route add default via {gateway}", line)
         for run, number in commands.run:
             own.command(run, number)

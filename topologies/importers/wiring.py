@@ -3,21 +3,23 @@
 An importer puts stations, switches and wires here, with their lines; what a host of a lab can't have becomes
 a note. So all formats lose the same things, and say it in the same words:
 
-* a host has one interface: a station keeps the first one that has a wire;
-* a host has one IPv4 and one IPv6 address;
-* a switch is where several ends meet: a wire between two stations becomes one, too;
+* an interface of a host has one IPv4 and one IPv6 address;
+* a switch is where several ends meet; a wire between two stations is one between hosts;
+* a host in two networks with the same addresses keeps the first of these interfaces;
 * hosts that are on the same switches, with addresses of one subnet, are one network.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Set
+import re
+from collections.abc import Callable, Collection, Mapping, Set
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import TypeVar
 
 from topologies.importers.networks import Member, Segment, segments
 from topologies.model import names
+from topologies.model.choices import ROUTER
 from topologies.syntax import units
 from topologies.syntax.document import Fatal, Node
 from topologies.syntax.problem import Report, shown
@@ -27,6 +29,7 @@ Interface = IPv4Interface | IPv6Interface
 LONGEST_NAME = 30
 LONGEST_DEVICE = 15
 """Letters of the name of a device (IFNAMSIZ without its end); hosts with longer names have an ``eth0``."""
+_DEVICE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _RESERVED = ("localhost", "localdomain", "broadcasthost", "ip6-localhost", "ip6-loopback")
 
 
@@ -55,9 +58,9 @@ class Plug:
 
 @dataclass
 class Station:
-    """What becomes a host. ``first``: the plug that the host keeps. ``entries``: further keys of a host in a
-    topology file. ``loose``: addresses of interfaces that no wire has. ``network``: the name of its network,
-    if the file gives one."""
+    """What becomes a host. ``first``: the plug of its first interface. ``entries``: further keys of a
+    host in a topology file. ``loose``: addresses of interfaces that no wire has. ``network``: the name of its
+    network, if the file gives one."""
 
     name: str
     line: int
@@ -76,6 +79,18 @@ class Station:
         self._switches.add(plug.switch)
         if self.first is None or names.natural(plug.interface) < names.natural(self.first.interface):
             self.first = plug
+
+    @property
+    def inside(self) -> list[Plug]:
+        """Its plugs, sorted by the names of their interfaces."""
+        return sorted(self.plugs, key=lambda plug: names.natural(plug.interface))
+
+    @property
+    def named(self) -> bool:
+        """Whether all its interfaces have names that devices can have."""
+        some = [plug.interface for plug in self.plugs]
+        fitting = (len(name) <= LONGEST_DEVICE and _DEVICE.fullmatch(name) for name in some)
+        return all(fitting) and len(set(some)) == len(some) and not {"lo", "all", "default"} & {*some}
 
     def plug(self, interface: str) -> Plug | None:
         """The plug of this interface, if a wire has it."""
@@ -114,8 +129,10 @@ class _Link:
 class Wiring:
     """The parts of a lab, in the order of the file. Switches have keys of the importer's choice."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, forwards: bool = False) -> None:
+        """``forwards``: a station with several interfaces forwards, as Docker's containers do."""
         self.report = report
+        self.forwards = forwards
         self.stations: dict[str, Station] = {}
         self.name = ""
         self.description = ""
@@ -194,10 +211,19 @@ class Wiring:
             self._named[station.name] = self._free(station.name, station.line, "h")
         return self._named[station.name]
 
-    def interface(self, station: Station) -> str:
-        """The name of the interface of its host."""
-        name = f"{self.host(station)}-eth0"
-        return name if len(name) <= LONGEST_DEVICE else "eth0"
+    def devices(self, station: Station) -> dict[str, str]:
+        """Interface of a station -> the name of its device in the host: a single one is ``NAME-eth0``;
+        several keep their names if these can be those of devices."""
+        if len(station.plugs) < 2:
+            name = f"{self.host(station)}-eth0"
+            return {plug.interface: name if len(name) <= LONGEST_DEVICE else "eth0" for plug in station.plugs}
+        return {plug.interface: self._device(station, number) for number, plug in enumerate(station.inside)}
+
+    def _device(self, station: Station, number: int) -> str:
+        if station.named:
+            return station.inside[number].interface
+        name = f"{self.host(station)}-eth{number}"
+        return name if len(name) <= LONGEST_DEVICE else f"eth{number}"
 
     def parsed(self, parse: Callable[[str], T], said: Said, what: str) -> T | None:
         """The value of a text; None, with a note, when it is none. ``what`` it is for, in words."""
@@ -212,19 +238,29 @@ class Wiring:
         """The tree of the topology file."""
         kept = self._kept()
         named = {station.name: self.host(station) for station, _ in kept}
-        switches = self._names_of_switches({plug.switch for _, plug in kept})
-        if not switches:
+        members = {_key(station, plug): self._member(station, plug) for station, plug in kept}
+        parts = segments(members.values(), [link.ends for link in self._links], self.report)
+        at = {name: part for part in parts for name in part.members}
+        kept = self._without_overlaps(kept, at)
+        wires = self._wires(kept, at)
+        switches = self._names_of_switches({plug.switch for _, plug in kept}, wires)
+        if not kept:
             line = min((station.line for station in self.stations.values()), default=1)
             what, remedy = "no link joins its nodes: nothing is left to run", "join them by links"
             self.report.add((), what, "nodes with links", remedy, line=line)
             raise Fatal
-        members = [self._member(station, plug) for station, plug in kept]
-        parts = segments(members, [link.ends for link in self._links], self.report)
-        networks = self._networks(parts, switches)
-        at = {name: part for part in parts for name in part.members}
-        hosts: dict[str, Node] = {}
+        used = {id(at[_key(station, plug)]) for station, plug in kept}
+        parts = [part for part in parts if id(part) in used]
+        called = {key: self._switches[key].wanted for key in wires}
+        networks = self._networks(parts, {**switches, **called})
+        of_station: dict[str, list[Plug]] = {}
         for station, plug in kept:
-            hosts[named[station.name]] = self._host(station, plug, switches, at[station.name], networks)
+            of_station.setdefault(station.name, []).append(plug)
+        hosts: dict[str, Node] = {}
+        for name, plugs in of_station.items():
+            station = self.stations[name]
+            own = [self._interface(station, plug, switches, wires, at, networks) for plug in plugs]
+            hosts[named[name]] = self._host(station, plugs, own)
         sections: dict[str, Node] = {}
         if self.name:
             sections["name"] = Node(1, self.name)
@@ -237,16 +273,17 @@ class Wiring:
             sections["networks"] = Node(
                 1, {name: self._network(part, name) for part, name in networks.values()}
             )
-        sections["switches"] = Node(
-            1,
-            {
-                name: Node(
-                    self._switches[key].line,
-                    _texts(self._switches[key].line, self._keys(key, len(domains) > 1)),
-                )
-                for key, name in switches.items()
-            },
-        )
+        if switches:
+            sections["switches"] = Node(
+                1,
+                {
+                    name: Node(
+                        self._switches[key].line,
+                        _texts(self._switches[key].line, self._keys(key, len(domains) > 1)),
+                    )
+                    for key, name in switches.items()
+                },
+            )
         sections["hosts"] = Node(1, hosts)
         links = [self._link(link, switches) for link in self._links]
         if links:
@@ -264,30 +301,62 @@ class Wiring:
         return list(dict.fromkeys(domains)) if all(map(names.is_name, domains)) else []
 
     def _kept(self) -> list[tuple[Station, Plug]]:
-        """The stations that have a wire, each with its first interface. Notes tell of all others."""
+        """The stations that have a wire, with their interfaces. Notes tell of all others."""
         kept = []
         for station in self.stations.values():
             first = station.first
             if first is None:
                 self.report.note(f"{station.name}: it has no link: left out", station.line)
                 continue
-            kept.append((station, first))
-            for plug in station.plugs:
-                if plug is not first:
-                    what = f"{plug.interface} of {station.name}: a host has one interface: left out"
-                    self.report.note(what, plug.line)
+            kept += [(station, plug) for plug in station.inside]
             for interface, said in station.loose:
                 what = f"{said.text} of {station.name}: no link has the interface {interface}: left out"
                 self.report.note(what, said.line, said.file)
         return kept
 
-    def _names_of_switches(self, used: set[str]) -> dict[str, str]:
+    def _without_overlaps(
+        self, kept: list[tuple[Station, Plug]], at: Mapping[str, Segment]
+    ) -> list[tuple[Station, Plug]]:
+        """The interfaces without those in a network with the addresses of one that their host has already."""
+        left: list[tuple[Station, Plug]] = []
+        before: dict[str, list[tuple[str, Segment]]] = {}
+        for station, plug in kept:
+            part = at[_key(station, plug)]
+            own = before.setdefault(station.name, [])
+            other = next((name for name, one in own if one is not part and _overlap(one, part)), "")
+            if other:
+                what = f"{plug.interface} of {station.name}: {other} is in another network with its addresses"
+                self.report.note(f"{what}: left out", plug.line)
+                continue
+            own.append((plug.interface, part))
+            left.append((station, plug))
+        return left
+
+    def _wires(
+        self, kept: list[tuple[Station, Plug]], at: Mapping[str, Segment]
+    ) -> dict[str, list[tuple[Station, Plug]]]:
+        """The switches that the file does not have, and that are wires between two hosts in one network: key
+        -> its ends."""
+        ends: dict[str, list[tuple[Station, Plug]]] = {}
+        for station, plug in kept:
+            if not self._switches[plug.switch].given:
+                ends.setdefault(plug.switch, []).append((station, plug))
+        return {
+            key: some
+            for key, some in ends.items()
+            if len(some) == 2
+            and some[0][0] is not some[1][0]
+            and at[_key(*some[0])] is at[_key(*some[1])]
+            and len(at[_key(*some[0])].members) == 2
+        }
+
+    def _names_of_switches(self, used: set[str], wires: Collection[str]) -> dict[str, str]:
         """Key -> name of each switch; those that the file names choose first. A wire that lost all its ends
-        is none."""
+        is none, nor are ``wires`` between hosts."""
         used = used | {end for link in self._links for end in link.ends}
         chosen: dict[str, str] = {}
         for key, switch in sorted(self._switches.items(), key=lambda item: not item[1].given):
-            if switch.given or key in used:
+            if switch.given or (key in used and key not in wires):
                 chosen[key] = self._free(switch.wanted, switch.line if switch.given else 0, "s")
         return {key: chosen[key] for key in self._switches if key in chosen}
 
@@ -310,7 +379,8 @@ class Wiring:
 
     def _member(self, station: Station, plug: Plug) -> Member:
         """The station for the choice of its network, with the addresses that it keeps."""
-        member = Member(station.name, plug.switch, plug.line, station.network)
+        wanted = station.network if plug is station.first else ""
+        member = Member(_key(station, plug), plug.switch, plug.line, wanted)
         for said in plug.addresses:
             static = self.parsed(_static, said, f"address of {station.name}")
             if static is None:
@@ -362,24 +432,50 @@ class Wiring:
         tag = self.parsed(units.vlan, said, f"VLAN id of {name}") if said is not None else None
         return Node(part.line, _texts(part.line, keys | ({"vlan": str(tag)} if tag is not None else {})))
 
-    def _host(
+    def _host(self, station: Station, plugs: list[Plug], own: list[dict[str, Node]]) -> Node:
+        """A host with its interfaces, whose keys are ``own``."""
+        if len(station.plugs) < 2:
+            return Node(station.line, {**own[0], **station.entries})
+        keys = [plug.interface if station.named else str(station.inside.index(plug)) for plug in plugs]
+        inner = {key: Node(plug.line, one) for key, plug, one in zip(keys, plugs, own, strict=True)}
+        kind = {"kind": Node(station.line, ROUTER)} if self.forwards and len(plugs) > 1 else {}
+        return Node(station.line, {"interfaces": Node(station.line, inner), **kind, **station.entries})
+
+    def _other_end(self, plug: Plug, ends: list[tuple[Station, Plug]]) -> str:
+        """The other end of a wire between hosts: ``r2.eth1``."""
+        station, other = ends[1] if ends[0][1] is plug else ends[0]
+        if len(station.plugs) < 2:
+            return f"{self.host(station)}.eth0"
+        if station.named:
+            return f"{self.host(station)}.{other.interface}"
+        return f"{self.host(station)}.eth{station.inside.index(other)}"
+
+    def _interface(
         self,
         station: Station,
         plug: Plug,
-        switches: dict[str, str],
-        part: Segment,
+        switches: Mapping[str, str],
+        wires: Mapping[str, list[tuple[Station, Plug]]],
+        at: Mapping[str, Segment],
         networks: dict[int, tuple[Segment, str]],
-    ) -> Node:
-        keys: dict[str, Node] = {"switch": Node(plug.line, _end(switches[plug.switch], plug.port))}
-        if len(networks) > 1:
+    ) -> dict[str, Node]:
+        """The keys of an interface."""
+        part = at[_key(station, plug)]
+        if plug.switch in wires:
+            ends = wires[plug.switch]
+            keys = {"peer": Node(plug.line, self._other_end(plug, ends))}
+            if ends[1][1] is plug and ends[0][1].shaping:
+                plug.shaping = {}
+        else:
+            keys = {"switch": Node(plug.line, _end(switches[plug.switch], plug.port))}
+        if len(networks) > 1 or (networks and plug.switch in wires):
             keys["network"] = Node(plug.line, networks[id(part)][1])
-        member = part.members[station.name]
+        member = part.members[_key(station, plug)]
         for family, interface in sorted(member.addresses.items()):
             keys[f"ipv{family}"] = Node(plug.line, str(interface.ip))
         if plug.mac is not None and (mac := self._mac(plug.mac, station.name)):
             keys["mac"] = Node(plug.mac.line, mac)
-        keys |= {key: Node(plug.line, value) for key, value in plug.shaping.items()}
-        return Node(station.line, {**keys, **station.entries})
+        return keys | {key: Node(plug.line, value) for key, value in plug.shaping.items()}
 
     def _mac(self, said: Said, host: str) -> str | None:
         """A MAC address that no other host has."""
@@ -398,6 +494,16 @@ class Wiring:
             return Node(link.line, f"{ends[0]} -- {ends[1]}")
         keys = {"ends": Node(link.line, [Node(link.line, end) for end in ends])}
         return Node(link.line, keys | _texts(link.line, link.shaping))
+
+
+def _key(station: Station, plug: Plug) -> str:
+    """The name of an interface among the members of networks: its host's for the first one."""
+    return station.name if plug is station.first else f"{station.name}, {plug.interface}"
+
+
+def _overlap(one: Segment, other: Segment) -> bool:
+    both = ((one.subnets.get(family), other.subnets.get(family)) for family in (4, 6))
+    return any(mine is not None and theirs is not None and mine.overlaps(theirs) for mine, theirs in both)
 
 
 def _means_something_else(name: str) -> bool:

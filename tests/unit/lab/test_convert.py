@@ -16,9 +16,9 @@ from lab.cli import app as app_module
 from lab.cli import files
 from topologies import shipped
 
-LAB = 'pc1[0]="A"\npc2[0]="A"\npc2[1]="B"\npc2[image]="kathara/frr"\n'
+LAB = 'pc1[0]="A"\npc2[0]="A"\npc1[1]=""\npc2[image]="kathara/frr"\n'
 NOTES = [
-    "lab.conf:3: eth1 of pc2: a host has one interface: left out",
+    "lab.conf:3: eth1 of pc1: it is in no collision domain: left out",
     "lab.conf:4: image of pc2: a host has this machine's files and programs: left out",
 ]
 
@@ -56,7 +56,7 @@ def test_programs_get_the_notes_as_values() -> None:
     assert notes[0] == {
         "file": "lab.conf",
         "line": 3,
-        "what": "eth1 of pc2: a host has one interface: left out",
+        "what": "eth1 of pc1: it is in no collision domain: left out",
     }
     answer = json.loads(run("convert", "lab.conf", "--to", "mermaid", "--json").stdout)
     assert answer["notes"] == notes and answer["format"] == "mermaid" and "flowchart" in answer["text"]

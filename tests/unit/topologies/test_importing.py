@@ -122,14 +122,51 @@ def test_a_text_in_a_here_document_is_no_command(tmp_path: Path) -> None:
     assert commands(topology, "h1") == [f"/bin/sh -c {script.rstrip()}"] and not topology.notes
 
 
-def test_only_the_first_interface_of_a_host_is_there(tmp_path: Path) -> None:
-    topology = kathara(tmp_path, 'r[10]="C"\nr[2]="A"\nr[3]="B"\nh[0]="A"\n')
-    assert host(topology, "r").port.switch == "A"
-    assert notes(topology) == [
-        "1: eth10 of r: a host has one interface: left out",
-        "3: eth3 of r: a host has one interface: left out",
+def test_all_interfaces_of_a_host_are_there_and_it_forwards(tmp_path: Path) -> None:
+    topology = kathara(
+        tmp_path, 'r[10]="C"\nr[2]="A"\nr[3]="B"\nh[0]="A"\n', r="ip addr add 10.3.0.1/24 dev eth3"
+    )
+    assert [
+        (entry.name, entry.interface, entry.at.switch) for entry in topology.hosts if entry.node == "r"
+    ] == [
+        ("r", "eth2", "A"),
+        ("r-eth3", "eth3", "B"),
+        ("r-eth10", "eth10", "C"),
     ]
+    assert host(topology, "r").kind == "router" and address(topology, "r-eth3") == "10.3.0.1/24"
+    assert not topology.notes
     assert [switch.name for switch in topology.switches] == ["A", "B", "C"]
+
+
+def test_a_link_between_two_nodes_of_containerlab_is_a_wire_between_hosts() -> None:
+    text = (
+        "name: x\ntopology:\n  nodes:\n    r1: {kind: linux, exec: [ip addr add 10.0.12.1/30 dev eth1, "
+        "ip route add default via 10.0.12.2 dev eth1]}\n"
+        "    r2: {kind: linux, exec: [ip addr add 10.0.12.2/30 dev eth1]}\n"
+        "    pc: {kind: linux}\n  links:\n    - endpoints: ['r1:eth1', 'r2:eth1']\n"
+        "    - endpoints: ['r2:eth2', 'pc:eth1']\n"
+    )
+    topology = topologies.loads(text, "x.clab.yml")
+    assert not topology.switches
+    ends = {entry.name: (entry.interface, entry.peer, entry.network, entry.kind) for entry in topology.hosts}
+    assert ends == {
+        "pc": ("pc-eth0", "r2-eth2", "r2-pc", "namespace"),
+        "r1": ("r1-eth0", "r2", "r1-r2", "namespace"),
+        "r2": ("eth1", "r1", "r1-r2", "router"),
+        "r2-eth2": ("eth2", "pc", "r2-pc", "router"),
+    }
+    assert commands(topology, "r1") == ["ip route add default via 10.0.12.2 dev r1-eth0"]
+
+
+def test_interfaces_in_networks_with_the_same_addresses_are_not_both_there() -> None:
+    text = (
+        "name: x\ntopology:\n  nodes:\n    r: {kind: linux, exec: [ip addr add 10.0.0.1/24 dev eth1, "
+        "ip addr add 10.0.0.9/24 dev eth2]}\n    a: {kind: linux}\n    b: {kind: linux}\n  links:\n"
+        "    - endpoints: ['r:eth1', 'a:eth1']\n    - endpoints: ['r:eth2', 'b:eth1']\n"
+    )
+    topology = topologies.loads(text, "x.clab.yml")
+    assert "9: eth2 of r: eth1 is in another network with its addresses: left out" in notes(topology)
+    assert {entry.name for entry in topology.hosts} == {"a", "b", "r"}
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "a/../../secret", "~/secret", "link", "\0"])
@@ -434,10 +471,9 @@ GRAPH = """\
 
 def test_a_graph_that_says_what_its_nodes_are_is_that_lab() -> None:
     topology = topologies.loads(GRAPH, "x.graphml")
-    assert [entry.name for entry in topology.hosts] == ["h1"] and len(topology.switches) == 1
+    assert [entry.name for entry in topology.hosts] == ["h1", "h1-eth1"] and len(topology.switches) == 1
     assert notes(topology) == [
         "3: 10.0.0.1 of h1: its prefix length is not known: left out",
         "4: 'r1': a router is no switch and no host: left out",
-        "6: eth1 of h1: a host has one interface: left out",
         "7: an edge of 'r1' and 's1' joins no switch to a switch or a host: left out",
     ]
