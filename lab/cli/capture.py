@@ -69,8 +69,8 @@ def capture(
         str,
         typer.Argument(
             metavar="LINK|HOST|SWITCH|FUNCTION[:in|:out]",
-            help="Where to capture. Also a host's link (h1-s1), an underlay link (d1-r1), a domain or an "
-            "underlay router. If a function has several instances, name one (fw.1, fw.1:in).",
+            help="Where to capture. Also a host's link (h1-s1), a trunk (r1-eth0), an underlay link (d1-r1), "
+            "a domain or an underlay router. If a function has several instances, name one (fw.1, fw.1:in).",
             autocompletion=complete_capture,
         ),
     ],

@@ -105,7 +105,8 @@ class _Describer:
             yield self._link(wire.name, *wire.ends, penwidth="2", color="#888888")
         for host in topology.attached:
             name = f"{host.name}-{host.at.switch}"
-            yield self._link(name, host.at.switch, host.node, color="#888888")
+            tag = {"label": f"VLAN {host.vlan}", "fontcolor": "#888888"} if host.trunk else {}
+            yield self._link(name, host.at.switch, host.node, color="#888888", **tag)
         for function in topology.functions:
             if function.switch is not None:
                 for name in _copies(function):

@@ -72,6 +72,13 @@ def test_a_chain_goes_from_its_hosts_through_its_functions() -> None:
     ]
 
 
+def test_the_vlans_of_a_trunk_are_told() -> None:
+    edges = [
+        line for line in describe(shipped_one("vlans")).text.splitlines() if '"r1"' in line and "--" in line
+    ]
+    assert sorted(re.findall(r"VLAN \d+", " ".join(edges))) == ["VLAN 10", "VLAN 20"]
+
+
 def test_what_is_cut_or_has_failed_is_red() -> None:
     topology = shipped_one("service-chain")
     text = describe(topology, cut={"s1-s2", "client-s1", "d1-r1"}, bad={"web1", "fw.2", "s3"}).text
