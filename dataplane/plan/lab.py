@@ -26,7 +26,7 @@ from dataplane.plan.pieces import LinkPlan as LinkPlan
 from dataplane.plan.pieces import PortPlan as PortPlan
 from dataplane.plan.pieces import SpaceKind
 from dataplane.plan.pieces import WirePlan as WirePlan
-from dataplane.plan.several import default_routes, hosts_names, stated_defaults, tables
+from dataplane.plan.several import default_routes, hosts_names, names_file, stated_defaults, tables
 from dataplane.plan.stretches import breaks
 from dataplane.plan.trunks import TrunkPlan, patch, short_name, trunk_plan
 from dataplane.plan.underlay import NONE, UnderlayPlan, underlay_plan, vnis, vxlan_device
@@ -187,7 +187,7 @@ def plan(
         network.name: tuple(gateway.ip for gateway in network.gateways) for network in topology.networks
     }
     several = len(topology.networks) > 1
-    names = {n.name: f"hosts-{i}" if several else "" for i, n in enumerate(topology.networks)}
+    names = {network.name: names_file([network.name]) if several else "" for network in topology.networks}
     names_files = hosts_names(topology)
     whole = without_offloads(topology)
     own_tables = tables(topology)

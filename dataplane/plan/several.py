@@ -3,6 +3,7 @@ routes. Pure."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
@@ -25,11 +26,17 @@ class Names(NamedTuple):
     networks: frozenset[str]
 
 
+def names_file(networks: Iterable[str]) -> str:
+    """The name of the file of names for a host in these networks. Hosts of a running lab keep theirs, so it
+    depends on nothing else in the lab; and a host may be in many networks."""
+    names = "\0".join(sorted(networks))
+    return f"hosts-{hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+
+
 def hosts_names(topology: Topology) -> dict[str, Names]:
     """Host (without its further interfaces) -> the names that it knows: those of hosts in its own networks,
     and in those that a router joins with them. Two networks may use the same addresses."""
-    numbers = {network.name: number for number, network in enumerate(topology.networks)}
-    joined = {name: {name} for name in numbers}
+    joined = {network.name: {network.name} for network in topology.networks}
     routers = [router.networks for router in topology.routers]
     routers += [
         tuple(entry.network for entry in (host, *topology.further.get(host.name, ())))
@@ -44,12 +51,11 @@ def hosts_names(topology: Topology) -> dict[str, Names]:
     own: dict[str, set[str]] = {}
     for host in topology.hosts:
         own.setdefault(host.node, set()).add(host.network)
-    if len(numbers) < 2:
-        return {name: Names("", frozenset(numbers)) for name in own}
+    if len(topology.networks) < 2:
+        return {name: Names("", frozenset(joined)) for name in own}
     files = {}
     for name, mine in own.items():
-        file = "hosts-" + "-".join(str(number) for number in sorted(numbers[network] for network in mine))
-        files[name] = Names(file, frozenset().union(*(joined[network] for network in mine)))
+        files[name] = Names(names_file(mine), frozenset().union(*(joined[network] for network in mine)))
     return files
 
 

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataplane.plan.several import hosts_names
+from dataplane.plan.several import hosts_names, names_file
 from lab.naming import RUN
 from linux import syscalls
 from topologies.model.endpoints import stations
@@ -106,9 +106,9 @@ def name_hosts(topology: Topology) -> None:
     def write(file: str, networks: AbstractSet[str]) -> None:
         (RUN / file).write_text("\n".join([*first, *names_of(topology, networks)]) + "\n", encoding="utf-8")
 
-    for index, network in enumerate(topology.networks if len(topology.networks) > 1 else ()):
+    for network in topology.networks if len(topology.networks) > 1 else ():
         near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
-        write(f"hosts-{index}", near)
+        write(names_file([network.name]), near)
     for known in set(hosts_names(topology).values()):
         if known.file:
             write(known.file, known.networks)

@@ -15,7 +15,7 @@ from topologies.model.hosts import OwnThings, Route
 from topologies.model.storage import NO_STORAGE, Storage
 from topologies.model.topology import Domain, Network, Router, Server, Switch, Topology, Underlay
 from topologies.model.values import Port, Published, WayOut
-from topologies.resolve import host_wires, pinned
+from topologies.resolve import host_wires, pinned, trunks
 from topologies.resolve.address_book import Book
 from topologies.resolve.interfaces import Expanded, Of, expanded
 from topologies.resolve.kinds.dhcp import servers
@@ -150,9 +150,11 @@ def begin(
     entries = expanded(spec.hosts or {}, spec.networks or _ONE_NETWORK, report, drawn.added)
     problems = problems.and_those_of(report)
     report = problems.report()
-    functions = servers(spec, report)
+    hosts = trunks.with_networks(entries.hosts, spec.networks or {})
+    functions = servers(spec, hosts, report)
     problems = problems.and_those_of(report)
-    if entries.of:
+    if entries.of or hosts is not entries.hosts:
+        entries = replace(entries, hosts=hosts)
         spec = spec.model_copy(update={"hosts": entries.hosts})
         locate = problems.locate
         problems = replace(problems, written=entries.where, locate=lambda path: locate(entries.where(path)))

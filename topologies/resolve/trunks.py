@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from topologies.model import names
 from topologies.model.topology import Network
-from topologies.syntax.host_specification import InterfaceSpec, VlanSpec
+from topologies.syntax.host_specification import HostSpec, InterfaceSpec, VlanSpec
 from topologies.syntax.problem import Path, Report, shown
 from topologies.syntax.specification import NetworkSpec
 from topologies.syntax.units import End
@@ -74,6 +74,25 @@ def vlans(
         aliases = tuple(VlanSpec.model_fields[field].alias or field for field in inherited)
         resolved.append(Vlan(key, name, tag, fields, aliases))
     return resolved
+
+
+def with_networks(
+    hosts: Mapping[str, HostSpec], networks: Mapping[str, NetworkSpec]
+) -> Mapping[str, HostSpec]:
+    """The hosts, those with a VLAN id alone with the name of its network; the same ones if there are none.
+
+    What is resolved before the networks are (servers, ways out, wires) asks for names.
+    """
+    by_tag: dict[int, list[str]] = {}
+    for name, network in networks.items():
+        if network.vlan is not None:
+            by_tag.setdefault(network.vlan, []).append(name)
+    named = {
+        name: spec.model_copy(update={"network": known[0]})
+        for name, spec in hosts.items()
+        if spec.vlan is not None and spec.network is None and len(known := by_tag.get(spec.vlan, [])) == 1
+    }
+    return {**hosts, **named} if named else hosts
 
 
 def _is_tag(key: str) -> bool:

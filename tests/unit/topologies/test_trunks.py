@@ -6,6 +6,7 @@ import pytest
 
 import topologies
 from topologies.edit import move
+from topologies.model.kinds import DhcpServer
 from topologies.model.topology import Topology
 from topologies.model.trunks import trunks
 from topologies.saving import brief_text, text
@@ -104,3 +105,16 @@ def test_a_network_may_have_the_name_of_a_vlan_id() -> None:
         .replace("trunk: [10, '10']", "trunk: [lan, 10]")
     )
     assert {host.network for host in lab.hosts if host.node == "r1"} == {"lan", "10"}
+
+
+def test_a_network_of_vlan_ports_and_trunks_has_its_dhcp_server() -> None:
+    lab = load(
+        "networks: {a: {}, b: {vlan: 2, dhcp: true}, c: {vlan: 3, dhcp: true}, d: {dhcp: true}}\n"
+        "switches: [s1, s2]\n"
+        "hosts: {h1: {switch: s1, network: a}, h2: {switch: s2, vlan: 2}, h3: {switch: s2, trunk: [3]},"
+        " h4: {interfaces: [{switch: s1, network: a}, {switch: s2, network: d}]}}\n"
+    )
+    servers = [function for function in lab.functions if isinstance(function, DhcpServer)]
+    assert {(server.dhcp.network, server.dhcp.at.switch) for server in servers} == {
+        ("b", "s2"), ("c", "s2"), ("d", "s2"),
+    }  # fmt: skip

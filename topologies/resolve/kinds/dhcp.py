@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from topologies.model import names
@@ -10,6 +11,7 @@ from topologies.model.functions import Dhcp
 from topologies.model.kinds import DhcpServer
 from topologies.model.topology import Topology
 from topologies.resolve.kinds.context import Context
+from topologies.syntax.host_specification import HostSpec
 from topologies.syntax.problem import Report
 from topologies.syntax.service_specification import FunctionSpec
 from topologies.syntax.specification import File
@@ -18,8 +20,9 @@ if TYPE_CHECKING:
     from ipaddress import IPv4Interface, IPv6Interface
 
 
-def servers(spec: File, report: Report) -> dict[str, FunctionSpec]:
-    """The functions of a file, with ``dhcp-NETWORK`` for each network with ``dhcp: true``."""
+def servers(spec: File, hosts: Mapping[str, HostSpec], report: Report) -> dict[str, FunctionSpec]:
+    """The functions of a file, with ``dhcp-NETWORK`` for each network with ``dhcp: true``. ``hosts``: each
+    interface of a host an entry."""
     functions = dict(spec.functions or {})
     own = {of.network: name for name, of in reversed(functions.items()) if of.kind == "dhcp"}
     for name, function in functions.items():
@@ -27,7 +30,7 @@ def servers(spec: File, report: Report) -> dict[str, FunctionSpec]:
         if function.kind == "dhcp" and other != name:
             what = f"{other} serves network {function.network or 'of the lab'} already"
             report.add(("functions", name), what, "one DHCP server for each network", "remove one")
-    networks, hosts = spec.networks or {}, spec.hosts or {}
+    networks = spec.networks or {}
     for name, network in networks.items():
         if not network.dhcp:
             continue
