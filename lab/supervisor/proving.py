@@ -18,6 +18,7 @@ from lab.messages.lab import PingResult
 from lab.probe.answer import tellable
 from lab.probe.injecting import Injecting
 from lab.probe.loop import Told
+from lab.probe.pairs import default_pairs, gateways
 from lab.probe.prober import Crossing, ProbeResult
 from lab.probe.proof import crossings_of, pairs_of, proven
 from lab.supervisor.controllers import SwitchController
@@ -38,7 +39,7 @@ PATIENCE_OF_ONE = 1.0
 
 @dataclass(frozen=True)
 class Unlearned:
-    """Pairs between which routers have learned no routes in time."""
+    """Pairs between which routers have learned no routes in time, those of one address family at least."""
 
     pairs: Sequence[tuple[str, str]] = ()
 
@@ -67,14 +68,14 @@ class Proving:
         """Prove all pairs; ``told`` is called with the progress of packets. Raises Failure."""
         slow = self._routes_learned(told)
         if self.topology.applications:  # the user's own apps decide who reaches whom
-            return ping(self.net, self.topology, None, None, "auto", told)
+            return self._by_packets(slow, told)
         computed = self._computed()
         if computed is None or computed.failed:
             why = computed.failed if computed is not None else "the controller did not do it"
-            answer = ping(self.net, self.topology, None, None, "auto", told)
+            answer = self._by_packets(slow, told)
             note = f"all pairs by packets, since no computation can tell: {why}"
             note = note if self.topology.switches else ""
-            return {**answer, "note": "; ".join(filter(None, (answer["note"], note, slow.note)))}
+            return {**answer, "note": "; ".join(filter(None, (answer["note"], note)))}
         ring = self._ring(computed, told)
         now, held = self._held()
         if now is not computed:  # the tables have changed meanwhile
@@ -124,15 +125,23 @@ class Proving:
             pairs = sorted({(failure.src, failure.dst) for failure in result.failures})
         return Unlearned(pairs)
 
+    def _by_packets(self, slow: Unlearned, told: Told) -> PingResult:
+        """All pairs by packets, but not those that routers don't know."""
+        if not slow.pairs:
+            return ping(self.net, self.topology, None, None, "auto", told)
+        everybody = default_pairs(self.topology.hosts, gateways(self.topology), Routing(self.topology).ways)
+        return self._some([pair for pair in everybody if pair not in slow.pairs], slow.note, told)
+
     def _left(self, computed: Computed, slow: Unlearned, told: Told) -> PingResult | None:
         """The pairs that the computation could not tell, by packets; not those that routers don't know."""
         pairs = [pair for pair in pairs_of(computed.left) if pair not in slow.pairs]
-        note = slow.note
+        return self._some(pairs, slow.note, told) if pairs or slow.note else None
+
+    def _some(self, pairs: list[tuple[str, str]], note: str, told: Told) -> PingResult:
+        """These pairs by packets, but not those of which the file does not tell. ``note``: told, too."""
         policy = Policy(self.topology)
         if pairs and policy:
             pairs, more = tellable(self.topology.hosts, pairs, policy)
             note = "; ".join(filter(None, (note, more)))
-        if not pairs and not note:
-            return None
         answer = ping(self.net, self.topology, pairs, None, "auto", told)
         return {**answer, "note": "; ".join(filter(None, (answer["note"], note)))}

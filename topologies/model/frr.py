@@ -21,6 +21,9 @@ PROTOCOLS = {
 _SECTIONS = {"bfd": "bfdd", "pbr-map": "pbrd"}
 """What other sections begin with -> the daemon that knows them."""
 _OTHERS = (
+    (re.compile(r"^\s+ip ospf\b", re.MULTILINE), "ospfd"),
+    (re.compile(r"^\s+ipv6 ospf6\b", re.MULTILINE), "ospf6d"),
+    (re.compile(r"^\s+ip(v6)? router isis\b", re.MULTILINE), "isisd"),
     (re.compile(r"^\s*(ip|ipv6) (pim|igmp)\b", re.MULTILINE), "pimd"),
     (re.compile(r"^\s*neighbor .* bfd\b|^\s*ip(v6)? (ospf|ospf6|router isis) bfd\b", re.MULTILINE), "bfdd"),
     (re.compile(r"^\s*vrrp \d", re.MULTILINE), "vrrpd"),

@@ -43,6 +43,7 @@ def test_a_configuration_says_which_daemons_run() -> None:
     both = "router ospf\n network 10.0.0.0/8 area 0\nrouter bgp 1\n neighbor 10.0.0.1 bfd\nrouter ospf6\n"
     assert set(frr.daemons(both)) == {"zebra", "staticd", "ospfd", "ospf6d", "bgpd", "bfdd"}
     assert frr.daemons(both)[0] == "zebra"
+    assert "ospf6d" in frr.daemons("interface lan\n ipv6 ospf6 area 0\n")
     assert "pimd" in frr.daemons("interface lan\n ip pim\n")
     assert "bgpd" not in frr.daemons("! router bgp 1\n description router bgp\n")
     assert frr.unknown_protocols("!\nrouter opsf\nrouter bgp 1\n") == [(2, "opsf")]
