@@ -93,7 +93,7 @@ if [ -n "$kernel" ] && in_container; then
 fi
 
 # A module may be built in, or loaded, which modprobe both takes for success.
-modules='openvswitch vxlan vport-vxlan geneve sch_netem sch_htb sch_tbf 8021q tun veth bridge vhost_net'
+modules='openvswitch vxlan vport-vxlan geneve sch_netem sch_htb sch_tbf 8021q tun veth bridge vhost_net overlay'
 if [ -n "$kernel" ]; then
     # Ubuntu's small kernels have netem and others in a package of their own.
     extra=linux-modules-extra-$(uname -r)

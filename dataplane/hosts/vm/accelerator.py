@@ -66,6 +66,13 @@ def choose(wanted: str, qemu: str) -> Choice:
     return choice
 
 
+def refute(qemu: str, why: str) -> Choice:
+    """KVM took the tiny guest, but not a machine's kernel, as nested virtualisation may do: remember TCG."""
+    choice = Choice("tcg", f"KVM does not work here: {why}")
+    remember(qemu, choice)
+    return choice
+
+
 def tried() -> Choice:
     """Try KVM now."""
     if not KVM.exists():

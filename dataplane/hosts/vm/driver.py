@@ -25,6 +25,7 @@ from dataplane.hosts.driver import (
 )
 
 if TYPE_CHECKING:
+    from dataplane.hosts.vm.accelerator import Choice
     from dataplane.hosts.vm.exporting import Export
     from dataplane.hosts.vm.machine import Machine
     from dataplane.hosts.vm.migration import Journey
@@ -59,6 +60,7 @@ class VmHosts:
         self._hear: Hear = lambda host, kind, text: None
         self._means: Means | None = None
         self._qemu: str | None = None
+        self._refuted: Choice | None = None
         self._lock = threading.Lock()
 
     # Before the lab
@@ -328,7 +330,6 @@ class VmHosts:
 
     def _shared(self) -> Means:
         if self._means is None:
-            from dataplane.hosts.vm import accelerator
             from dataplane.hosts.vm.starting import Means
             from dataplane.hosts.vm.templates import Templates
 
@@ -336,10 +337,23 @@ class VmHosts:
                 lambda host, kind, text: self._hear(host, kind, text),
                 Templates(lambda text: print(text, flush=True)),  # into the log
                 find_image,
-                lambda wanted: accelerator.choose(wanted, self._version()),
+                self._choose,
+                self._refute,
                 self._key,
             )
         return self._means
+
+    def _choose(self, wanted: str) -> Choice:
+        from dataplane.hosts.vm import accelerator
+
+        if wanted == "auto" and self._refuted is not None:
+            return self._refuted
+        return accelerator.choose(wanted, self._version())
+
+    def _refute(self, why: str) -> None:
+        from dataplane.hosts.vm import accelerator
+
+        self._refuted = accelerator.refute(self._version(), why)
 
     def _key(self, settings: VirtualMachine, accelerator: str, disk: bool) -> SnapshotKey:
         from dataplane.hosts.vm.command_line import devices_mark

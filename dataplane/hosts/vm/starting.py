@@ -49,13 +49,14 @@ IGNORE_SHARED = [{"capability": "x-ignore-shared", "state": True}]
 @dataclass(frozen=True)
 class Means:
     """What all machines of a lab share. ``hear``: as in ``dataplane.hosts.driver``. ``image``: finds an image
-    by its name. ``choose``: the accelerator for what the file wants. ``key``: of a state; the last argument:
-    whether the machine has a disk."""
+    by its name. ``choose``: the accelerator for what the file wants. ``refute``: says why the chosen KVM does
+    not work. ``key``: of a state; the last argument: whether the machine has a disk."""
 
     hear: Hear
     templates: Templates
     image: Callable[[str], Image]
     choose: Callable[[str], Choice]
+    refute: Callable[[str], None]
     key: Callable[[VirtualMachine, str, bool], SnapshotKey]
 
 
@@ -95,8 +96,26 @@ class Start:
         """Bring the machine up, and wait until its agent answers; how it came up: ``snapshot``, ``boot`` or
         ``export``.
 
+        An image of sdnlab's that does not boot with KVM, which nobody asked for, starts again with TCG.
         Raises Failed, MonitorError, ImageError, HostError or OSError.
         """
+        try:
+            return self._come_up()
+        except Failed as error:
+            if not self._may_blame_kvm():
+                raise
+            self._say(f"KVM does not work for it ({error}): it starts again with TCG")
+            self._emulator.end()
+            self._means.refute(str(error))
+        return self._come_up()
+
+    def _may_blame_kvm(self) -> bool:
+        """Whether KVM was chosen for an image that is known to boot. A disk of a user's may never boot."""
+        kvm = self.choice is not None and self.choice.accelerator == "kvm"
+        ours = self.disk is None and not exported.is_path(self.settings.image)
+        return kvm and self.settings.accelerator == "auto" and ours and not self._emulator.given_up
+
+    def _come_up(self) -> str:
         if self.disk is not None or disks.is_disk(self.settings.image):
             self._boot_disk()
             return "boot"

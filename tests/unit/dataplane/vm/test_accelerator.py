@@ -100,3 +100,13 @@ def test_what_the_file_wants_is_taken_unasked(machine: Path) -> None:
 @pytest.mark.skipif(shutil.which(PROGRAM) is None, reason="QEMU is not installed")
 def test_the_tiny_guest_boots_under_tcg() -> None:
     assert accelerator.boots("tcg", 30.0) == ""
+
+
+def test_what_a_kernel_has_refuted_is_not_tried_again(machine: Path) -> None:
+    qemu(machine, YES)
+    assert accelerator.choose("auto", QEMU).accelerator == "kvm"
+    accelerator.refute(QEMU, "its guest boots again and again")
+    assert accelerator.choose("auto", QEMU) == Choice(
+        "tcg", "KVM does not work here: its guest boots again and again"
+    )
+    assert runs(machine) == 1

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar, cast
@@ -19,6 +20,7 @@ import pytest
 import topologies
 from dataplane.hosts.driver import HostError
 from dataplane.hosts.vm import client, emulator, exporting, machine, starting
+from dataplane.hosts.vm.accelerator import Choice
 from dataplane.hosts.vm.command_line import Ends, devices_mark
 from dataplane.hosts.vm.driver import find_image
 from dataplane.hosts.vm.machine import Machine
@@ -104,6 +106,7 @@ class Bed:
             cast(Any, None),
             find_image,
             lambda wanted: cast(Any, SimpleNamespace(accelerator="tcg", why="it was asked for")),
+            lambda why: None,
             lambda settings, accelerator, disk: SnapshotKey(
                 "7.2", accelerator, settings.memory, settings.vcpus, settings.nic, devices_mark(disk)
             ),
@@ -296,3 +299,68 @@ def test_a_full_disk_is_an_event_and_the_machine_stands_still(bed: Bed) -> None:
     assert bed.machine.resume() and bed.machine.state == "running"
     bed.bench.calls.heard("BLOCK_IO_ERROR", {"action": "report", "nospace": False, "reason": "I/O error"})
     assert bed.machine.state == "running" and bed.told[-1] == "deb gets an error from its disk: I/O error"
+
+
+class Writes(FakeQemu):
+    """Writes its state at once."""
+
+    def execute(self, command: str, **_: Any) -> Any:
+        return {"status": "completed"}
+
+    def give(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+class Nested(Bench):
+    """A machine whose KVM boots the tiny guest, but no kernel."""
+
+    def launch(self, *order: Any) -> Twin:
+        self.qemu = Writes()
+        return super().launch(*order)
+
+    def await_agent(self, patience: float, most_reboots: int = emulator.MOST_REBOOTS) -> None:
+        if self.accelerators[-1] == "kvm":
+            raise emulator.Failed("its guest boots again and again")
+
+    @property
+    def accelerators(self) -> list[str]:
+        return [words[words.index("-accel") + 1] for words in self.launched]
+
+
+@pytest.mark.parametrize(("wanted", "tried"), [("auto", ["kvm", "tcg"]), ("kvm", ["kvm"])])
+def test_a_kernel_that_does_not_boot_with_kvm_boots_without(
+    wanted: Any, tried: list[str], tmp_path: Path
+) -> None:
+    for name in ("vmlinux", "initrd"):
+        (tmp_path / name).write_bytes(b"kernel")
+    kernel, initrd = tmp_path / "vmlinux", tmp_path / "initrd"
+    image = images.Image("micro", tmp_path, kernel, initrd, "quiet", "0" * 64, "python3", "Debian", (), "")
+    refuted: list[str] = []
+    told: list[str] = []
+    templates: Any = SimpleNamespace(
+        only=lambda *_: nullcontext(), find=lambda *_: None, keep=lambda *_: None
+    )
+    means = Means(
+        cast(Any, None),
+        templates,
+        lambda name: image,
+        lambda wanted: Choice("tcg" if refuted else "kvm", "why"),
+        refuted.append,
+        lambda settings, accelerator, disk: SnapshotKey("7.2", accelerator, 256 << 20, 1, "virtio", ""),
+    )
+    bench = Nested("v1", cast(Any, None), cast(Any, None))
+    settings = VirtualMachine(accelerator=wanted)
+    start = starting.Start(
+        "v1", settings, means, bench, lambda: cast(Any, SimpleNamespace(mac="02::1")), told.append
+    )
+    if wanted == "kvm":
+        with pytest.raises(emulator.Failed, match="again and again"):
+            start.come_up()
+    else:
+        assert start.come_up() == "boot"
+        assert told == [
+            "KVM does not work for it (its guest boots again and again): it starts again with TCG"
+        ]
+        assert refuted == ["its guest boots again and again"]
+    assert bench.accelerators == tried
+    start.forget()
