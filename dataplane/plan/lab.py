@@ -187,7 +187,7 @@ def plan(
         network.name: tuple(gateway.ip for gateway in network.gateways) for network in topology.networks
     }
     several = len(topology.networks) > 1
-    names = {network.name: names_file([network.name]) if several else "" for network in topology.networks}
+    names = {network.name: names_file(network.name) if several else "" for network in topology.networks}
     names_files = hosts_names(topology)
     whole = without_offloads(topology)
     own_tables = tables(topology)

@@ -19,23 +19,32 @@ interfaces."""
 
 
 class Names(NamedTuple):
-    """The file of names that a host sees as /etc/hosts, in the lab's run directory, and the networks whose
+    """The file of names that one host sees as /etc/hosts, in the lab's run directory, and the networks whose
     hosts are in it. ``file``: empty: the lab's own, with all."""
 
     file: str
     networks: frozenset[str]
 
 
-def names_file(networks: Iterable[str]) -> str:
-    """The name of the file of names for a host in these networks. Hosts of a running lab keep theirs, so it
-    depends on nothing else in the lab; and a host may be in many networks."""
-    names = "\0".join(sorted(networks))
-    return f"hosts-{hashlib.sha256(names.encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"
+def names_file(network: str) -> str:
+    """The name of the file of names for functions in this network."""
+    return f"hosts-{_digest(network)}"
 
 
-def hosts_names(topology: Topology) -> dict[str, Names]:
-    """Host (without its further interfaces) -> the names that it knows: those of hosts in its own networks,
-    and in those that a router joins with them. Two networks may use the same addresses."""
+def own_names_file(node: str) -> str:
+    """The name of the file of names for a host: its own, since it keeps it when its networks change."""
+    return f"hosts-of-{_digest(node)}"
+
+
+def _digest(name: str) -> str:
+    """A name of any length, as a part of file names; networks and hosts come and go in a running lab, so it
+    depends on nothing else."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def joined_networks(topology: Topology) -> dict[str, set[str]]:
+    """Network -> the networks whose hosts' names are known in it: its own, and those that a router joins with
+    it. Two networks may use the same addresses."""
     joined = {network.name: {network.name} for network in topology.networks}
     routers = [router.networks for router in topology.routers]
     routers += [
@@ -48,15 +57,23 @@ def hosts_names(topology: Topology) -> dict[str, Names]:
             joined[name] |= set(networks)
     if any(host.kind == ROUTER for host in topology.hosts):
         joined = _transitive(joined)
+    return joined
+
+
+def hosts_names(topology: Topology) -> dict[str, Names]:
+    """Host (without its further interfaces) -> the names that it knows."""
+    joined = joined_networks(topology)
     own: dict[str, set[str]] = {}
     for host in topology.hosts:
         own.setdefault(host.node, set()).add(host.network)
-    if len(topology.networks) < 2:
-        return {name: Names("", frozenset(joined)) for name in own}
-    files = {}
-    for name, mine in own.items():
-        files[name] = Names(names_file(mine), frozenset().union(*(joined[network] for network in mine)))
-    return files
+    several = len(joined) > 1
+    return {
+        name: Names(
+            own_names_file(name) if several else "",
+            frozenset().union(*(joined[network] for network in mine)),
+        )
+        for name, mine in own.items()
+    }
 
 
 def _transitive(joined: Mapping[str, set[str]]) -> dict[str, set[str]]:

@@ -9,7 +9,7 @@ from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dataplane.plan.several import hosts_names, names_file
+from dataplane.plan.several import hosts_names, joined_networks, names_file, own_names_file
 from lab.naming import RUN
 from linux import syscalls
 from topologies.model.endpoints import stations
@@ -92,8 +92,9 @@ def without_names(text: str, names: Iterable[str]) -> list[str]:
 def name_hosts(topology: Topology) -> None:
     """Make hosts know each other by name: mount the sandbox's own /etc/hosts over the machine's.
 
-    If there are several networks, two may use the same addresses. So each network has a file of its own, with
-    its members and the hosts that a router connects; its hosts see this file. Call this again after a change.
+    If there are several networks, two may use the same addresses. So each host has a file of its own, with
+    the members of its networks and of those that a router connects; so have the functions of each network.
+    Call this again after a change: a host that stays sees the same file, with other names.
     """
     hosts, machines = Path("/etc/hosts"), RUN / "hosts-machine"
     again = machines.exists()
@@ -103,15 +104,20 @@ def name_hosts(topology: Topology) -> None:
     ours = {line.split("\t")[1] for line in everybody}
     first = without_names(machines.read_text(encoding="utf-8", errors="replace"), ours)
 
-    def write(file: str, networks: AbstractSet[str]) -> None:
-        (RUN / file).write_text("\n".join([*first, *names_of(topology, networks)]) + "\n", encoding="utf-8")
+    texts: dict[AbstractSet[str], str] = {}  # many hosts know the same names
 
-    for network in topology.networks if len(topology.networks) > 1 else ():
-        near = {network.name}.union(*(r.networks for r in topology.routers if network.name in r.networks))
-        write(names_file([network.name]), near)
-    for known in set(hosts_names(topology).values()):
-        if known.file:
-            write(known.file, known.networks)
+    def write(file: str, networks: AbstractSet[str]) -> None:
+        if networks not in texts:
+            texts[networks] = "\n".join([*first, *names_of(topology, networks)]) + "\n"
+        (RUN / file).write_text(texts[networks], encoding="utf-8")
+
+    if len(topology.networks) > 1:
+        for network, near in joined_networks(topology).items():
+            write(names_file(network), frozenset(near))
+    for name, known in hosts_names(topology).items():
+        # where other networks have gone, hosts still see the files that they had beside them
+        if known.file or (again and (RUN / own_names_file(name)).exists()):
+            write(known.file or own_names_file(name), known.networks)
     own = RUN / "hosts"
     own.write_text("\n".join([*first, *everybody]) + "\n", encoding="utf-8")
     if again:

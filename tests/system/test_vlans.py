@@ -165,6 +165,7 @@ def test_vlans_come_change_move_and_go_and_the_host_stays(tmp_path: Path) -> Non
             lab("exec", host, "--", "sh", "-c", "touch /tmp/there")
         lab("apply", str(written(tmp_path, both="[lan, sales, guests]")))
         lab("ping", "guest", "both-guests")
+        lab("exec", "both", "--", "getent", "hosts", "guest")  # it knows the names of its new network
         lab("apply", str(written(tmp_path, sales=21, both="[lan, guests]")))
         lab("ping")  # its exit code says that all are reached
         assert "both-eth0.20" not in lab("exec", "both", "--", "ip", "link").stdout

@@ -9,7 +9,7 @@ from dataplane.change.operations import AddSpace, AddWire, RemoveWire
 from dataplane.change.steps import steps
 from dataplane.fabric.fabric import Fabric
 from dataplane.plan.lab import plan
-from dataplane.plan.several import hosts_names, names_file, tables
+from dataplane.plan.several import hosts_names, own_names_file, tables
 from dataplane.plan.wiring import wiring
 from topologies.model.topology import Topology
 
@@ -72,19 +72,26 @@ def test_two_default_routes_need_a_table() -> None:
 
 def test_a_host_knows_the_names_of_all_its_networks() -> None:
     known = hosts_names(load(f"h: {TWO}, y: {{switch: s1, network: b}}"))
-    assert known["h"] == (names_file(["b", "a"]), frozenset({"a", "b"}))
-    assert known["y"] == (names_file(["b"]), frozenset({"b"}))
+    assert known["h"] == (own_names_file("h"), frozenset({"a", "b"}))
+    assert known["y"] == (own_names_file("y"), frozenset({"b"}))
     assert known["h"].file != known["y"].file
     routed = hosts_names(load(f"h: {TWO}", "routers: {r: [b, c]}\n"))
-    assert routed["h"] == (names_file(["a", "b"]), frozenset({"a", "b", "c"}))
+    assert routed["h"] == (own_names_file("h"), frozenset({"a", "b", "c"}))
 
 
-def test_a_host_keeps_its_file_of_names_when_networks_come() -> None:
-    text = "networks: {%sb: {}, c: {}}\nswitches: [s1]\nhosts: {y: {switch: s1, network: b}%s}\n"
-    before = topologies.loads(text % ("", ""))
-    after = topologies.loads(text % ("a: {}, ", ", x: {switch: s1, network: a}"))
-    assert hosts_names(before)["y"].file == hosts_names(after)["y"].file
+def test_a_host_keeps_its_file_of_names_when_its_networks_change() -> None:
+    text = "networks: {%sb: {}, c: {}}\nswitches: [s1]\nhosts: {y: {switch: s1, network: %s}%s}\n"
+    before = hosts_names(topologies.loads(text % ("", "b", "")))["y"]
+    after = hosts_names(topologies.loads(text % ("a: {}, ", "c", ", x: {switch: s1, network: a}")))["y"]
+    assert before.file == after.file
+    assert (before.networks, after.networks) == ({"b"}, {"c"})
 
 
 def test_a_host_in_many_networks_has_a_file_of_names_that_fits_a_folder() -> None:
-    assert len(names_file(f"network-{number}" for number in range(100))) < 255
+    many = [f"a-network-{number}" for number in range(100)]
+    interfaces = ", ".join(f"{{switch: s1, network: {name}}}" for name in many)
+    lab = topologies.loads(
+        f"networks: {{{', '.join(f'{n}: ' for n in many)}}}\nswitches: [s1]\n"
+        f"hosts: {{h: {{interfaces: [{interfaces}]}}}}\n"
+    )
+    assert len(hosts_names(lab)["h"].file) < 255

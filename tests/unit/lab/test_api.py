@@ -136,7 +136,7 @@ def test_checks_answer_line_by_line(api: TestClient, lab: FakeLab, monkeypatch: 
     ended: list[bool] = []
 
     class Checking:
-        def __init__(self, of: Any, only: Any) -> None:
+        def __init__(self, of: Any, only: Any, within: float) -> None:
             if only == ["nowhere"]:
                 raise NotThere("no check named 'nowhere'")
             self.lines = iter(told)
