@@ -147,7 +147,7 @@ def _containers(runs: int) -> Figure:
         "control group; by hand there are namespaces and the machine's own files. Most of the container's "
         "time is in runc, which runs itself twice: 27 ms of a processor with its filter, masks and mounts, "
         "21 ms without any of them (one thread, no garbage collection, its copy in memory), so 3 times "
-        "can't be reached with it; bubblewrap would do it, but can't run further commands in a container"
+        "can't be reached with it"
     )
     return figure
 

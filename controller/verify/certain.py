@@ -41,7 +41,6 @@ class Certain:
         names = Names()
         self.held = {name: Held(held, self.to, names) for name, held in tables.items()}
         self.edges: list[Edges] = []
-        self._cut: dict[tuple[int, frozenset[int]], Edges] = {}
         self.parents: list[set[int]] = []
         self.good: list[int] = []
         self._safe: list[int] = []
@@ -159,21 +158,6 @@ class Certain:
         flows = change.flows.get(number, ())
         return self.shapes.behaviour(shape, key, number, change.common, flows, change.groups, dead)
 
-    def edges_with(self, shape: int, dead: frozenset[int]) -> Edges:
-        """What becomes of frames of a shape when ports of its switch are dead; computed once, as many sets of
-        cut links have the same dead ports there."""
-        if not dead:
-            return self.edges[shape]
-        edges = self._cut.get((shape, dead))
-        if edges is None:
-            held = self.held[self.shapes.all[shape].switch]
-            now: dict[Behaviour, int] = {}
-            for key, mask in held.parts.items():
-                behaviour = self.behaviour(shape, key, mask, held, None, dead)
-                now[behaviour] = now.get(behaviour, 0) | mask
-            edges = self._cut[shape, dead] = [(mask, behaviour) for behaviour, mask in now.items()]
-        return edges
-
     def covered(self, change: Change) -> bool:
         """Whether it is plain that nothing matters to the changed flows that did not matter before."""
         if change.whole or any(flow.table not in TABLES for flow in change.added):
@@ -270,9 +254,16 @@ class Changed:
         old = base.edges[shape]
         now: dict[Behaviour, int] = {}
         changed = 0 if change is None else change.changed
-        for mask, behaviour in base.edges_with(shape, dead):
-            if mask & ~changed:
-                now[behaviour] = mask & ~changed
+        if dead:
+            for key, mask in held.parts.items():
+                mask &= ~changed
+                if mask:
+                    behaviour = base.behaviour(shape, key, mask, held, None, dead)
+                    now[behaviour] = now.get(behaviour, 0) | mask
+        else:
+            for mask, behaviour in old:
+                if mask & ~changed:
+                    now[behaviour] = mask & ~changed
         if change is not None:
             for key, mask in change.parts.items():
                 behaviour = base.behaviour(shape, key, mask, held, change, dead)

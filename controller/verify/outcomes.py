@@ -205,8 +205,7 @@ class Fabric:
 
 
 def _written(before: Frame, after: Frame) -> Written:
-    """The fields of a frame that are not what they were; those of an outer header that was taken off are the
-    packet's own again."""
+    """The fields of a frame that are not what they were."""
     fields = sorted(
         (
             item
@@ -215,14 +214,7 @@ def _written(before: Frame, after: Frame) -> Written:
         ),
         key=_name,
     )
-    own = [name for name in before if name not in after and name in _OUTER]
-    if own:
-        fields = sorted([*fields, *((name, name) for name in own)], key=_name)
     return tuple(fields)  # type: ignore[arg-type]
-
-
-_OUTER = ("eth_src", "eth_dst", "eth_type")
-"""What an Ethernet header in front of NSH writes."""
 
 
 def _name(item: tuple[str, object]) -> str:

@@ -15,7 +15,7 @@ from topologies.model.functions import Chain, Firewall, Function, PortRanges, Pr
 from topologies.model.kinds import AddressTranslator, FirewallFunction
 from topologies.model.parts import part_of
 from topologies.model.routing import Routing
-from topologies.model.service_paths import ANSWER, Entry, service
+from topologies.model.service_paths import Entry, service
 from topologies.model.topology import Host, Topology
 
 Address = IPv4Address | IPv6Address
@@ -143,8 +143,14 @@ class Policy:
         a, b = src.port.switch, dst.port.switch
         if self._part[a] != self._part[b]:
             return Expectation(False, f"no link joins {a} and {b}", apart=True)
-        passed = self._passed(seen, src.network)
-        returned = self._passed(_turned(seen), dst.network)
+        there = self._entry_for(seen, src.network)
+        back = self._entry_for(_turned(seen), dst.network)
+        passed = [] if there is None else self._passed_by(there)
+        returned = [] if back is None else self._passed_by(back)
+        ways = (
+            _in_order(passed, there is None or there.forward, self._chain_of(there)),
+            _in_order(returned, back is None or back.forward, self._chain_of(back)),
+        )
         for function in passed:
             if isinstance(function, AddressTranslator):
                 return Expectation(None, f"NAT {function.name} translates it")
@@ -163,7 +169,7 @@ class Policy:
         strange = [function for function in passed if not function.predictable]
         if strange:
             return Expectation(None, f"{strange[0].kind} function {strange[0].name} may do anything with it")
-        return Expectation(True, there=tuple(map(_name, passed)), back=tuple(map(_name, returned)))
+        return Expectation(True, there=ways[0], back=ways[1])
 
     def translated(
         self, src: Host, far: str, seen: Connection, by: str, after: Connection
@@ -191,16 +197,14 @@ class Policy:
                 if why := _refusal(function, asked):
                     return Expectation(False, why, refused=True)
         back = self._entry_for(_turned(after), far)
-        returned = [] if back is None else [*self._on_the_way(back)]
+        returned = [] if back is None else self._on_the_way(back)
         if back is not None and back.returned:
             # what a backend answers goes to some balancer first; from who was asked, chains may take it
             onward = self._entry_for(_turned(seen), far)
-            returned += [] if onward is None else self._on_the_way(onward)
+            returned = [*returned, *([] if onward is None else self._on_the_way(onward))]
         elif all(function.name != by for function in returned):
             return Expectation(None, f"the answer does not pass {by}")
         for function in returned:
-            if isinstance(function, AddressTranslator) and function.name != by:
-                return Expectation(None, f"NAT {function.name} translates the reply, too")
             if self._decides(function) and function not in passed:
                 return Expectation(False, f"firewall {function.name} sees the reply, but not the request")
         return Expectation(
@@ -208,16 +212,6 @@ class Policy:
             there=tuple(function.name for function in passed),
             back=tuple(function.name for function in returned),
         )
-
-    def _passed(self, seen: Connection, network: str) -> list[Function]:
-        """The functions that packets of no balanced connection pass, in order: what a load balancer takes for
-        a possible answer, and gives back, other chains may take."""
-        entry = self._entry_for(seen, network)
-        passed = [] if entry is None else [*self._on_the_way(entry)]
-        if entry is not None and entry.priority == ANSWER:
-            onward = self._entry_for(seen, network, ANSWER)
-            passed += [] if onward is None else self._on_the_way(onward)
-        return passed
 
     def _on_the_way(self, entry: Entry) -> Sequence[Function]:
         """The functions that packets pass, in order."""
@@ -230,13 +224,11 @@ class Policy:
     def _chain_of(self, entry: Entry | None) -> Chain | None:
         return None if entry is None else self._chains[entry.chain]
 
-    def _entry_for(self, seen: Connection, network: str, below: int = ANSWER + 1) -> Entry | None:
-        """The classifier entry for the packet, of those of a priority ``below`` this. ICMP has no ports, so
-        entries with ports do not match it."""
+    def _entry_for(self, seen: Connection, network: str) -> Entry | None:
+        """The classifier entry for the packet. ICMP has no ports, so entries with ports do not match it."""
         for entry in self._entries:  # by falling priority
             if (
-                entry.priority < below
-                and entry.network == network
+                entry.network == network
                 and entry.protocol in (None, seen.protocol)
                 and _within(entry.source_ports, seen.source_port)
                 and _within(entry.destination_ports, seen.destination_port)
@@ -249,10 +241,6 @@ class Policy:
 
     def _passed_by(self, entry: Entry) -> Sequence[Function]:
         return [self._functions[name] for name in self._chains[entry.chain].functions]
-
-
-def _name(function: Function) -> str:
-    return function.name
 
 
 def _turned(seen: Connection) -> Connection:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from topologies.model import host_wires, names
-from topologies.model.choices import NAMESPACE
+from topologies.model.choices import NAMESPACE, VM
 from topologies.syntax.fields import Shaped
 from topologies.syntax.host_specification import KINDS, HostSpec, InterfaceSpec
 from topologies.syntax.problem import Path, Report, shown
@@ -128,8 +128,13 @@ class _Pen:
             self.added[host] = [one for one in some if one.path != path]
 
     def draw(self, a: Slot | None, b: Slot | None, spec: Shaped, mtu: int | None, path: Path) -> None:
-        """Join two interfaces, if both are known."""
-        if a is not None and b is not None:
+        """Join two interfaces, if both are known, and their hosts can be on such a wire."""
+        machines = [slot[0] for slot in (a, b) if slot is not None and self.hosts[slot[0]].kind == VM]
+        if machines:
+            what = f"{machines[0]} is a virtual machine, which has one interface, at a switch"
+            self.report.add(path, what, remedy="write switch: and one of them, or take another kind")
+            self.forget(path)
+        elif a is not None and b is not None:
             self.joined |= {a, b}
             self.wires.append(Drawn(a, b, spec, mtu, path))
 
@@ -156,6 +161,12 @@ def drawing(
     for index, link in enumerate(links):
         if len(link.ends or ()) == 2 and _is_between_hosts(pen, index, link, switches):
             taken.add(index)
+    if report.problems:  # that a host has no wire now needs no problem of its own
+        report.broke(("switches",))
+        for host, some in pen.slots.items():
+            if not some:
+                report.broke(("hosts", host, "switch"))
+                report.broke(("hosts", host, "network"))
     return Drawing(
         tuple(pen.wires), {name: tuple(some) for name, some in pen.added.items()}, frozenset(taken)
     )

@@ -94,6 +94,13 @@ def open_outside(draft: Draft) -> Draft:
     report = draft.problems.report()
     published = outside.published(draft.spec.publish, draft.host_specs, draft.network_specs, report)
     ways = outside.ways(draft.spec.outside, published, draft.host_specs, draft.network_specs, report)
+    for way in ways:
+        if way.network in draft.networks_of_wires:
+            what = f"network {way.network} is that of a wire between hosts: no switch is there for a gateway"
+            report.add(
+                ("outside",) if way.open else ("publish",), what, remedy="take a network with a switch"
+            )
+    ways = tuple(way for way in ways if way.network not in draft.networks_of_wires)
     gateways = outside.gateways(ways, draft.spec, draft.host_specs, draft.switch_specs, report)
     return replace(
         draft,

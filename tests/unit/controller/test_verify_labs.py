@@ -69,37 +69,3 @@ def test_rules_that_decide_nothing_are_told_with_the_rules_that_hide_them() -> N
         told["fw/again"][0] and "rule low (accept, line 11) takes all of its packets" in told["fw/again"][1]
     )
     assert told["fw/last"][0] and "changes nothing" in told["fw/last"][1]
-
-
-def test_what_nsh_is_taken_off_of_in_another_domain_is_as_it_was_sent() -> None:
-    lab = b"""
-domains: [d1, d2]
-switches: {s1: {domain: d1}, s2: {domain: d1}, s3: {domain: d2}}
-hosts: {h1: s1, h2: s1}
-functions:
-  near: {kind: bridge, switch: s2}
-  far: {kind: bridge, switch: s3}
-chains: {c: {source: h1, destination: h2, functions: [near, far], encapsulation: nsh}}
-"""
-    report = verify(topologies.loads(lab, "lab.yaml"), cuts=0)
-    assert report.proven, [finding.what for finding in report.findings]
-
-
-def test_chains_take_what_a_balancer_gives_back() -> None:
-    """What a backend sends from its port goes to the balancer first; if it is no answer, a chain takes it."""
-    lab = b"""
-switches: [s1, s2]
-links: [s1 -- s2]
-networks: {lan: {subnet4: 10.1.0.0/24}, out: {subnet4: 198.51.100.0/24}}
-routers: {gw: [lan, out]}
-hosts:
-  web: {switch: s1, network: lan}
-  client: {switch: s1, network: lan}
-  world: {switch: s2, network: out}
-functions:
-  lb: {kind: load-balancer, switch: s1, ipv4: 10.1.0.100, port: 80, backends: [web]}
-  gate: {kind: nat, switch: s2, network: out, ipv4: 198.51.100.9}
-chains: {nat: {network: lan, destination: 198.51.100.0/24, functions: [gate]}}
-"""
-    report = verify(topologies.loads(lab, "lab.yaml"), cuts=1)
-    assert report.proven, [finding.what for finding in report.findings if not finding.warning]
