@@ -208,7 +208,6 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         return "", f"an interface of {of} ends" if of else "what runs in it ends"
     names = {
         "port": "port",
-        "peer": "peer",
         "network": "network",
         "ipv4": "IPv4",
         "ipv6": "IPv6",
@@ -219,7 +218,8 @@ def _host(old: Host | None, new: Host | None) -> tuple[str, str]:
         "serves": "serves",
         "congestion_control": "congestion control",
     }
-    words = fields(old, new, names) + _shaping(old.shaping, new.shaping) + _nature(old, new)
+    words = differences({"peer": (old.peer or "none", new.peer or "none")})
+    words += fields(old, new, names) + _shaping(old.shaping, new.shaping) + _nature(old, new)
     words += _routes(old, new)
     if old.interface != new.interface:
         words.append(f"device {old.interface} -> {new.interface}")

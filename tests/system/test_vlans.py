@@ -128,6 +128,7 @@ def test_raw_frames_of_a_trunk_come_to_their_vlan_only(lab: CommandLine, tmp_pat
     frames = [
         lan(Dot1Q(vlan=10), text="in lan"),
         sales(Dot1Q(vlan=20, prio=5), text="in sales"),
+        lan(Dot1AD(vlan=10), text="of a provider"),
         # none of these is carried
         lan(text="without a tag"),
         lan(Dot1Q(vlan=0), text="only a priority"),
@@ -136,7 +137,7 @@ def test_raw_frames_of_a_trunk_come_to_their_vlan_only(lab: CommandLine, tmp_pat
         lan(Dot1Q(vlan=10), Dot1Q(vlan=0), text="a priority behind the tag"),
         lan(Dot1Q(vlan=10), Dot1Q(vlan=20), Dot1Q(vlan=10), text="three"),
         lan(Dot1Q(vlan=10), Dot1Q(vlan=20, type=0x88A8), Dot1Q(vlan=10), text="three of two sorts"),
-        lan(Dot1AD(vlan=20), text="of a provider"),
+        lan(Dot1AD(vlan=30), text="another vlan of a provider"),
         lan(Dot1Q(vlan=10, type=0x88A8), Dot1Q(vlan=20), text="a provider's behind the tag"),
         sales(Dot1Q(vlan=10), text="mac of another vlan"),
         ours(Ether(src=PC, dst=ALL), Dot1Q(vlan=10), text="forged mac"),
@@ -148,6 +149,7 @@ def test_raw_frames_of_a_trunk_come_to_their_vlan_only(lab: CommandLine, tmp_pat
     }
     assert {text: at for text, at in beyond.items() if at} == {
         "in lan": {"pc": [[]], "till": [[]], "r1-eth0": [[10]]},
+        "of a provider": {"pc": [[]], "till": [[]], "r1-eth0": [[10]]},
         "in sales": {"desk": [[]], "shop": [[]], "r1-eth0": [[20]]},
     }
 

@@ -51,6 +51,14 @@ def test_volumes_are_named_with_their_users() -> None:
     ]
 
 
+def test_a_host_comes_from_a_wire_to_a_switch() -> None:
+    wired = topologies.loads("switches: [s1]\nhosts: {h1: {}, h2: {}, h3: s1}\nlinks: [h1 -- h2]\n")
+    plugged = topologies.loads("switches: [s1]\nhosts: {h1: s1, h2: s1, h3: s1}\n", running=wired)
+    for old, new, words in ((wired, plugged, "peer h2 -> none"), (plugged, wired, "peer none -> h2")):
+        (detail,) = [change.detail for change in changes(old, new) if change.name == "h1"]
+        assert words in detail.split(", ")
+
+
 def test_what_is_added_disrupts_nothing() -> None:
     old, new = with_(lan(), hosts=()), with_(lan(inline("fw", 1)), chains=(chain("fw"),))
     assert changes(old, new) == [
