@@ -7,6 +7,7 @@ The first has the host's name, and all of the host that is no interface. The oth
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count as counting
@@ -129,6 +130,10 @@ def expanded(
         counts[host] = min(len(spec.interfaces), MOST)
     for host, some in added.items():
         entries.add_wires(host, counts[host], some, report)
+    for host, further in Counter(of.host for of in entries.of.values() if of.host).items():
+        if further >= MOST:
+            what = f"the host has {further + 1} interfaces, each VLAN of a trunk one"
+            report.add(("hosts", host, "interfaces"), what, f"up to {MOST}", "take fewer")
     return Expanded(entries.written_out, entries.of, entries.where, entries.names)
 
 

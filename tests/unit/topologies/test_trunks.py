@@ -118,3 +118,13 @@ def test_a_network_of_vlan_ports_and_trunks_has_its_dhcp_server() -> None:
     assert {(server.dhcp.network, server.dhcp.at.switch) for server in servers} == {
         ("b", "s2"), ("c", "s2"), ("d", "s2"),
     }  # fmt: skip
+
+
+def test_all_trunks_of_a_host_have_a_limit_together() -> None:
+    vlans = [f"n{tag}" for tag in range(1, 121)]
+    networks = ", ".join(f"{name}: {{vlan: {name[1:]}}}" for name in vlans)
+    trunks = [f"{{switch: s1, trunk: [{', '.join(some)}]}}" for some in (vlans[:60], vlans[60:])]
+    text = f"networks: {{{networks}}}\nswitches: [s1]\nhosts: {{h1: {{interfaces: [{', '.join(trunks)}]}}}}\n"
+    with pytest.raises(topologies.Invalid) as caught:
+        load(text)
+    assert "the host has 120 interfaces, each VLAN of a trunk one; allowed: up to 100" in str(caught.value)
