@@ -35,10 +35,12 @@ def write(data):
     while data:
         data = data[os.write(1, data):]
 def pump(far):
-    begun = b""
+    begun, poller = b"", select.poll()
+    for one in (0, far):
+        poller.register(one, select.POLLIN)
     while True:
-        ready, _, _ = select.select([0, far], [], [])
-        if far in ready:
+        ready = [one for one, _ in poller.poll()]
+        if far.fileno() in ready:
             data = far.recv(65536)
             if kind == "tcp" and not data:
                 return
