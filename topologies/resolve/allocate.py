@@ -76,11 +76,11 @@ def capacity(subnet: IPv4Network | IPv6Network) -> tuple[int, int]:
 
 def free_subnet(
     index: int, taken: Sequence[IPv4Network | IPv6Network], make: Callable[[int], IPv4Network | IPv6Network]
-) -> IPv4Network | IPv6Network:
-    """``make(n)`` for the first n from ``index`` on (modulo 256) that overlaps no ``taken`` subnet."""
+) -> IPv4Network | IPv6Network | None:
+    """``make(n)`` for the first n from ``index`` on (modulo 256) that overlaps no ``taken`` subnet; None: all
+    do."""
     for n in range(index, index + 256):
         subnet = make(n % 256)
         if not any(subnet.overlaps(other) for other in taken if other.version == subnet.version):
             return subnet
-    # more than 256 networks: use addresses again, which separate networks may have in common
-    return make(index % 256)
+    return None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
+from typing import cast
 
 from topologies.model import names
 from topologies.model.topology import Network
@@ -34,6 +35,7 @@ def with_subnets(
             settled[name] = Network(name=name, subnet4=old and old.subnet4, subnet6=old and old.subnet6)
     stated += [subnet for network in settled.values() for subnet in network.subnets]
     index, wire = 0, 0
+    full: set[int] = set()  # IP versions of which no subnet is free any more
     for name in sorted(specs, key=names.natural):
         if name in settled:
             continue
@@ -43,18 +45,25 @@ def with_subnets(
             subnet4, subnet6, wire = _of_wire(wire, stated)
             stated += [subnet4, subnet6]
         elif subnet4 is None and subnet6 is None:
-            auto4 = allocate.free_subnet(index, stated, lambda n: IPv4Network((0x0A000000 + (n << 16), 16)))
-            auto6 = allocate.free_subnet(
-                index, stated, lambda n: IPv6Network(((0xFD00 << 112) + (n << 64), 64))
-            )
-            assert isinstance(auto4, IPv4Network) and isinstance(auto6, IPv6Network)
-            subnet4, subnet6 = auto4, auto6
-            stated += [auto4, auto6]
+            chosen: list[IPv4Network | IPv6Network] = []
+            for version, make in _NETWORKS.items():
+                free = allocate.free_subnet(index, stated, make) if version not in full else None
+                if free is None:
+                    # more than 256 networks: use addresses again, which separate networks may have in common
+                    full.add(version)
+                chosen.append(free or make(index % 256))
+            stated += chosen
+            subnet4, subnet6 = cast("tuple[IPv4Network, IPv6Network]", tuple(chosen))
             index += 1
         settled[name] = Network(name=name, subnet4=subnet4, subnet6=subnet6)
     return settled
 
 
+_NETWORKS: Mapping[int, Callable[[int], IPv4Network | IPv6Network]] = {
+    4: lambda n: IPv4Network((0x0A000000 + (n << 16), 16)),
+    6: lambda n: IPv6Network(((0xFD00 << 112) + (n << 64), 64)),
+}
+"""IP version -> the subnet with a number, of networks that the file gives none."""
 _WIRES4, _WIRES6 = IPv4Network("10.255.0.0/16"), IPv6Network("fd00:0:ff::/48")
 
 

@@ -128,3 +128,11 @@ def test_all_trunks_of_a_host_have_a_limit_together() -> None:
     with pytest.raises(topologies.Invalid) as caught:
         load(text)
     assert "the host has 120 interfaces, each VLAN of a trunk one; allowed: up to 100" in str(caught.value)
+
+
+def test_each_vlan_id_can_be_a_network() -> None:
+    # with 256 subnets to choose from, they are not looked through again for each further network
+    networks = ", ".join(f"n{tag}: {{vlan: {tag}}}" for tag in range(1, 4095))
+    lab = load(f"networks: {{{networks}}}\nswitches: [s1]\nhosts: {{h1: {{switch: s1, vlan: 4094}}}}\n")
+    assert {network.vlan for network in lab.networks} == {*range(1, 4095)}
+    assert len({network.subnet4 for network in lab.networks}) == 256
