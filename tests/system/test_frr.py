@@ -104,3 +104,27 @@ def test_bgp_announces_networks_of_both_families_and_a_better_way_returns() -> N
         until(lambda: way(lab, "fd04::1") == round_about, "IPv6 goes by r3", 60)
         lab("link", "up", "r2-direct-s2")
         until(lambda: "192.0.2.2" in way(lab, "10.4.0.1"), "IPv4 goes directly", 60)
+
+
+def test_ospf_runs_over_wires_between_hosts(tmp_path: Path) -> None:
+    """Three routers in a ring, and two computers, without a switch."""
+    quick = "ip ospf network point-to-point\\n ip ospf hello-interval 1\\n ip ospf dead-interval 4\\n"
+    wires = {"r1": ("r1-eth1", "r1-eth2"), "r2": ("r2-eth0", "r2-eth1"), "r3": ("r3-eth1", "r3-eth2")}
+    lines = ["networks: {left: {subnet4: 10.1.0.0/24}, right: {subnet4: 10.4.0.0/24}}", "hosts:"]
+    lines += [
+        "  pc: {peer: r1, network: left, gateway: r1}",
+        "  till: {peer: r3, network: right, gateway: r3}",
+    ]
+    for router, devices in wires.items():
+        own = "".join(f"interface {device}\\n {quick}" for device in devices)
+        lines.append(f'  {router}: {{kind: router, frr: "{own}router ospf\\n network 10.0.0.0/8 area 0\\n"}}')
+    lines.append("links: [r1 -- r2, r2 -- r3, r1 -- r3]")
+    file = tmp_path / "wired.yaml"
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    with running(file) as lab:
+        assert "all 18 of 18 reached" in lab("ping").stdout
+        assert len(way(lab, "10.4.0.2")) == 3
+        lab("link", "down", "r1", "r3")
+        until(lambda: len(way(lab, "10.4.0.2")) == 4, "packets go by r2", 60)
+        lab("link", "up", "r1", "r3")
+        until(lambda: len(way(lab, "10.4.0.2")) == 3, "packets go straight again", 60)

@@ -45,7 +45,7 @@ def graph(topology: Topology, without: frozenset[str] = frozenset()) -> nx.Multi
 
 
 def pairs(topology: Topology) -> list[tuple[Host, Host]]:
-    return [(a, b) for a in topology.hosts for b in topology.hosts if a is not b]
+    return [(a, b) for a in topology.attached for b in topology.attached if a is not b]
 
 
 def arrived(outcomes: frozenset[Outcome], frame: dict[str, int], target: Host) -> bool:
