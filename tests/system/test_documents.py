@@ -175,6 +175,13 @@ OUTCOMES: dict[str, dict[str, tuple[int, str]]] = {
         "sdnlab exec pc -- ping -c 1 -W 1 alone": (1, "0 received"),
         "sdnlab flows s1 | grep forwarded": (0, r"forwarded by r1, from 10\.4\.0\.0/24"),
     },
+    "router-ring": {
+        "sdnlab ping": (0, "all 44 of 44 reached"),
+        "sdnlab exec r1 -- ip -br address": (0, r"(?s)lan@.*east@.*south@"),
+        "sdnlab exec left -- traceroute -n right #1": (0, r"(?s)10\.1\.0\.2 .*10\.0\.12\.2 .*10\.0\.23\.2 "),
+        "sdnlab link set r1-r2 bandwidth=5mbit": (0, "bandwidth 5mbit"),
+        "sdnlab exec left -- traceroute -n right #2": (0, r"(?s)10\.1\.0\.2 .*10\.0\.41\.1 .*10\.0\.34\.1 "),
+    },
     "ospf": {
         "sdnlab exec r1 -- vtysh -c 'show ip ospf neighbor'": (0, r"(?s)10\.255\.0\.2 .*10\.255\.0\.3 "),
         "sdnlab exec r1 -- vtysh -c 'show ip route'": (0, r"O>\* 10\.4\.0\.0/24 \[110/"),
