@@ -38,7 +38,7 @@ def of_lab(name: str) -> Iterator[int]:
     """The processes of FRR's daemons in a lab."""
     for entry in Path("/proc").iterdir():
         try:
-            is_daemon = entry.name.isdigit() and b"/usr/lib/frr/" in (entry / "cmdline").read_bytes()
+            is_daemon = entry.name.isdigit() and (entry / "cmdline").read_bytes().startswith(b"/usr/lib/frr/")
             if is_daemon and f"SDNLAB={name}\0".encode() in (entry / "environ").read_bytes():
                 yield int(entry.name)
         except OSError:
