@@ -130,3 +130,17 @@ def test_routers_of_an_ordinary_user_learn_routes(user: User) -> None:
     assert "1 received" in user("exec", "pc", "--", "ping", "-c", "1", "-W", "5", "fd04::1")
     user("exec", "r1", "--", "pkill", "-9", "ospf6d")
     until(lambda: "command ospf6d ended (signal 9)" in user("events"), "the end of a daemon is told", 60)
+
+
+def test_hosts_of_an_ordinary_user_are_wired_to_each_other(user: User) -> None:
+    assert "all 44 of 44 reached" in user("up", str(ROOT / "topologies" / "router-ring.yaml"), "-d")
+    user("link", "down", "r1", "r2")
+    user("exec", "left", "--", "ping", "-c", "1", "-W", "1", "right", code=1)
+    user("link", "up", "r1", "r2")
+    user("link", "set", "r1-r2", "bandwidth=1mbit")
+    assert "all 44 of 44 reached" in user("ping")
+    file = user.home / "more.yaml"
+    text = (ROOT / "topologies" / "router-ring.yaml").read_text(encoding="utf-8")
+    file.write_text(f"{text}links: [left -- right]\n", encoding="utf-8")
+    user("apply", str(file))
+    assert "1 received" in user("exec", "left-eth1", "--", "ping", "-c", "1", "-W", "5", "right-eth1")
