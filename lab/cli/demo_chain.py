@@ -11,7 +11,7 @@ from typing import Any
 
 from lab.access.client import Client
 from lab.cli.rendering import services
-from lab.cli.say import out, paint
+from lab.cli.say import err, out, paint
 from lab.messages.lab import FunctionState
 
 _FETCH = """
@@ -34,6 +34,8 @@ class Hosts:
         done = subprocess.run(
             [*self._command, host, "--", *words], capture_output=True, text=True, timeout=PATIENCE * 3
         )
+        if done.returncode:
+            err(f"{words[0]} in {host} ended with exit code {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
     def fetch(self, host: str, url: str, times: int) -> Counter[str]:
