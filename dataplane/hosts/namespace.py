@@ -129,7 +129,7 @@ class NamespaceHosts:
             room = rooms.find(place)
             syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
         except rooms.RoomError as error:
-            raise HostError(str(error)) from None
+            raise HostError(str(error), error.remedy) from None
         return RoomDoor(room, place)
 
     def mount_namespace(self, place: Place) -> int:
@@ -137,7 +137,7 @@ class NamespaceHosts:
         try:
             return rooms.find(place).mount
         except rooms.RoomError as error:
-            raise HostError(str(error)) from None
+            raise HostError(str(error), error.remedy) from None
 
     def command(self, place: Place, words: Sequence[str]) -> list[str]:
         """``dataplane.hosts.room`` as a program."""

@@ -75,7 +75,11 @@ DAEMON = "--daemon"
 
 
 class RoomError(Exception):
-    """A host can't be entered; the message says why."""
+    """A host can't be entered; the message says why. ``remedy``: what helps; empty: unknown."""
+
+    def __init__(self, what: str, remedy: str = "") -> None:
+        super().__init__(what)
+        self.remedy = remedy
 
 
 @dataclass(frozen=True)
@@ -296,8 +300,17 @@ def _make(place: Place, net: int) -> int:
     lines = said.splitlines()
     wrong = [line for line in lines if line.startswith("!")]
     if wrong or not lines:
-        raise RoomError(f"can't enter host {name}: {' '.join(wrong)[2:] or 'its first process ended'}")
+        why = " ".join(wrong)[2:] or "its first process ended"
+        raise RoomError(f"can't enter host {name}: {why}", closed(Path("/").stat().st_mode))
     return int(lines[0])
+
+
+def closed(mode: int) -> str:
+    """What helps where ``/`` has this mode and only its owner may enter it: the root of a host is another
+    user. Empty: nothing is wrong with it. Pure."""
+    if mode & 0o005 == 0o005:
+        return ""
+    return f"hosts' users may not enter this machine's / (its mode is {mode & 0o7777:04o}): chmod 755 /"
 
 
 def _own_tree(place: Place) -> OwnTree | None:

@@ -184,9 +184,8 @@ def _door(name: str, place: Mapping[str, Any]) -> Door:
         remedy = f"name the extension that has them as the lab's start did: {VARIABLE}=FILE sdnlab exec ..."
         raise Failure(str(error), remedy) from None
     except HostError as error:
-        raise Failure(
-            str(error), "try again: possibly the lab is still being built, or is changing", Exit.LOST
-        ) from None
+        remedy = error.remedy or "try again: possibly the lab is still being built, or is changing"
+        raise Failure(str(error), remedy, Exit.LOST) from None
 
 
 def run_shell(lab: str, pid: int) -> int:

@@ -54,6 +54,7 @@ if [ -z "${FRESH_INSIDE-}" ]; then # not yet in namespaces of our own
     else
         FRESH_ROOT=$(mktemp -d "${TMPDIR:-/tmp}/sdnlab-fresh.XXXXXX")
         trap 'rm -rf --one-file-system "$FRESH_ROOT"' EXIT
+        chmod 755 "$FRESH_ROOT"  # mktemp lets only us in, and a machine's / everybody
     fi
     export FRESH_ROOT FRESH_INSIDE=yes
     unshare --mount --propagation private --pid --ipc --uts --fork --kill-child \
