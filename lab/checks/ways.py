@@ -34,6 +34,8 @@ class Ways:
         self._ends: dict[str, Endpoint] = {
             end.name: end for end in reversed(list(endpoints(topology))) if end.kind != "router"
         }
+        # no switch knows those on wires between hosts
+        self._ends |= {host.name: _on_a_wire(host) for host in topology.hosts if host.peer}
         self._stations = {name: _station(end) for name, end in self._ends.items()}
         self._routed = gateways(topology)
         self._ways = Routing(topology).ways
@@ -104,6 +106,11 @@ class Ways:
             elif host.network in peers:
                 far.append(other)
         yield from far
+
+
+def _on_a_wire(host: Host) -> Endpoint:
+    both = tuple(address for address in (host.ipv4, host.ipv6) if address is not None)
+    return Endpoint(host.name, "host", host.network, host.mac, None, both)
 
 
 def _station(end: Endpoint) -> Station:
