@@ -45,6 +45,12 @@ def lacks() -> str | None:
     return None
 
 
+def listens(path: Path) -> bool:
+    """Whether somebody takes connections at a Unix socket, which is bound before it listens."""
+    with socket.socket(socket.AF_UNIX) as stream:
+        return stream.connect_ex(str(path)) == 0
+
+
 class Switches:
     """One ovs-vswitchd with the bridges of a topology."""
 
@@ -61,7 +67,7 @@ class Switches:
         database = f"unix:{directory}/db.sock"
         subprocess.run(["ovsdb-tool", "create", f"{directory}/conf.db", str(_SCHEMA)], check=True)
         self._spawn(["ovsdb-server", f"--remote=p{database}", f"{directory}/conf.db"])
-        until((directory / "db.sock").exists, "ovsdb-server")
+        until(lambda: listens(directory / "db.sock"), "ovsdb-server")
         self.run("ovs-vsctl", f"--db={database}", "--no-wait", "init")
         self._spawn([*self.inside, "ovs-vswitchd", database, f"--pidfile={directory}/ovs-vswitchd.pid",
                      f"--log-file={directory}/ovs-vswitchd.log"])  # fmt: skip
