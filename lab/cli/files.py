@@ -210,6 +210,7 @@ def validate(file: File, json: Json = False) -> None:
         ("host", "hosts"),
     )
     numbers = {plural: len(getattr(topology, plural)) for _, plural in kinds}
+    numbers["hosts"] = len(topology.nodes)  # interfaces are hosts of the model
     if json:
         out_json(
             {

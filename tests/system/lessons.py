@@ -35,7 +35,9 @@ class Command(NamedTuple):
     @property
     def looks(self) -> bool:
         """Whether it only shows what is, so that a reader looks again until it is there."""
-        return self.text.removeprefix("./").startswith(
+        command = self.text.removeprefix("./")
+        asks = "vtysh -c 'show " in command or "-- traceroute " in command  # routers learn, and answer slowly
+        return asks or command.startswith(
             ("sdnlab functions", "sdnlab events", "sdnlab chains", "sdnlab overlay")
         )
 
