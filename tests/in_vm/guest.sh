@@ -45,7 +45,7 @@ short)
 *)
     step 'demo, as an ordinary user' as_user ./sdnlab demo --datapath kernel
     step 'demo, as root' ./sdnlab demo --datapath kernel
-    step 'tests/kernel' .venv/bin/pytest -q -rsfE -p no:cacheprovider --durations=0 tests/kernel ${SDNLAB_IN_VM_TESTS-}
+    step 'tests/kernel' .venv/bin/pytest -q -rsfE -p no:cacheprovider --durations=0 tests/kernel
     ;;
 esac
 printf '@exit %s\n' "$failed"
