@@ -443,18 +443,20 @@ def main() -> NoReturn:
         syscalls.setns(room.pid, syscalls.CLONE_NEWPID)
     except (RoomError, OSError) as error:
         sys.exit(f"{error}")
+    if is_daemon:
+        from linux import seccomp  # a room may not see this project's folder
     child = os.fork()
     if child == 0:
         try:
             enter(room)
             syscalls.die_with_parent(signal.SIGKILL)
             if is_daemon:
-                from linux import seccomp
-
                 seccomp.keep_capabilities()
             os.execvpe(command[0], command, surroundings(os.environ, place))
         except OSError as error:
             os.write(2, f"{command[0]}: {error.strerror}\n".encode())
+        except Exception as error:
+            os.write(2, f"{command[0]}: {error!r}\n".encode())
         finally:
             os._exit(127)
     for number in PASSED_ON:
