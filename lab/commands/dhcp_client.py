@@ -7,11 +7,15 @@ from pathlib import Path
 from typing import TypeVar
 
 from lab.commands.frr import daemons_of
+from lab.commands.scripted import Scripted
 from topologies.model.hosts import Command, Host
 
 C = TypeVar("C", bound=Command)
-SCRIPT = Path(__file__).with_name("lease.sh")
+LEASE = Path(__file__).with_name("lease.sh")
 """What udhcpc calls when a lease comes or goes."""
+PLACE = "/run/lease.sh"
+"""Where a host has it."""
+_START = f'cat >{PLACE} && chmod 755 {PLACE} && exec "$0" "$@" </dev/null'
 NAME = "dhcp"
 
 
@@ -22,7 +26,13 @@ def commands_of(host: Host) -> tuple[Command, ...]:
         return (*routing, *host.own.run)
     # each second, until somebody answers; -f: in the foreground
     words = ("busybox", "udhcpc", "-f", "-i", host.interface, "-t", "5", "-T", "1", "-A", "1")
-    client = Command(name=NAME, words=(*words, "-s", str(SCRIPT)), restart="always")
+    client = Scripted(
+        name=NAME,
+        words=(*words, "-s", PLACE),
+        restart="always",
+        script=_START,
+        input=LEASE.read_text(encoding="utf-8"),
+    )
     return (*routing, _free(client, host.own.run), *host.own.run)
 
 

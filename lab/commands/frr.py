@@ -5,26 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from dataplane.hosts.frr import DAEMONS
+from lab.commands.scripted import Scripted
 from topologies.model.frr import configuration, daemons
-from topologies.model.hosts import Command, Host
+from topologies.model.hosts import Host
 
 _START = Path(__file__).with_name("frr.sh")
 
 
-class Daemon(Command):
-    """A command that asks for capabilities which a host has not, and runs without them.
-
-    ``script``: the shell script that starts it, with its words as ``$0``, ``$1`` and so on. ``input``: what
-    the script reads at its standard input.
-    """
-
-    script: str
-    input: str
-
-    @property
-    def started_by(self) -> tuple[str, ...]:
-        """The words that start it."""
-        return ("/bin/sh", "-c", self.script, *self.words)
+class Daemon(Scripted):
+    """A command that asks for capabilities which a host has not, and runs without them."""
 
 
 def daemons_of(host: Host) -> tuple[Daemon, ...]:

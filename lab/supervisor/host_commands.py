@@ -13,6 +13,7 @@ from dataplane.hosts.driver import RunsDaemons
 from dataplane.hosts.drivers import driver
 from lab.commands.command import Start
 from lab.commands.frr import Daemon
+from lab.commands.scripted import Scripted
 from topologies.model.hosts import Command
 
 
@@ -42,16 +43,15 @@ def starter(net: Fabric, lab: str) -> Start:
     """What starts a command in a host of ``net``."""
 
     def start(host: str, command: Command, output: int) -> subprocess.Popen[bytes]:
-        is_daemon = isinstance(command, Daemon)
-        words = command.started_by if isinstance(command, Daemon) else command.words
-        program = invocation(net, lab, host, words, is_daemon)
+        words = command.started_by if isinstance(command, Scripted) else command.words
+        program = invocation(net, lab, host, words, isinstance(command, Daemon))
         with open(os.memfd_create("input"), "w+b") as given:  # noqa: PTH123 - a descriptor
-            if isinstance(command, Daemon):
+            if isinstance(command, Scripted):
                 given.write(command.input.encode())
                 given.seek(0)
             return subprocess.Popen(
                 program.arguments,
-                stdin=given if is_daemon else subprocess.DEVNULL,
+                stdin=given if isinstance(command, Scripted) else subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 cwd="/",

@@ -6,13 +6,14 @@ import os
 import re
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.system.command_line import CommandLine
+from tests.system.command_line import CommandLine, of_an_owner_of_its_own
 from tests.system.tenants_lab import TOPOLOGIES, running
 from tests.waiting import until
 
@@ -20,6 +21,7 @@ if shutil.which("vtysh") is None:
     pytest.skip("FRR is not installed", allow_module_level=True)
 
 OSPF, BGP = TOPOLOGIES / "ospf.yaml", TOPOLOGIES / "bgp.yaml"
+ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 150.0
 """Seconds: where processes wait for a processor longer than a dead interval, sessions start anew."""
 
@@ -134,3 +136,36 @@ def test_ospf_runs_over_wires_between_hosts(tmp_path: Path) -> None:
         until(lambda: len(way(lab, "10.4.0.2")) == 4, "packets go by r2", PATIENCE)
         lab("link", "up", "r1", "r3")
         until(lambda: len(way(lab, "10.4.0.2")) == 3, "packets go straight again", PATIENCE)
+
+
+def test_hosts_need_nothing_of_the_projects_folder(tmp_path: Path) -> None:
+    """They have a /tmp of their own, so a checkout there is not there for them; nor is one below /root."""
+    checkout = tmp_path / "checkout"
+    for package in ("controller", "dataplane", "lab", "linux", "nfv", "topologies", "wire"):
+        shutil.copytree(ROOT / package, checkout / package)
+    shutil.copy(ROOT / "sdnlab.py", checkout)
+    file = tmp_path / "hidden.yaml"
+    file.write_text(
+        """
+switches: [s1]
+networks: {lan: {dhcp: true, subnet4: 10.0.0.0/24}}
+hosts:
+  asks: {switch: s1, ipv4: dhcp}
+  r1: {switch: s1, kind: router, frr: "router ospf\\n network 10.0.0.0/24 area 0\\n"}
+""",
+        encoding="utf-8",
+    )
+    start = "import sys; sys.path.insert(0, sys.argv.pop(1)); from lab.cli import main; main()"
+    line = of_an_owner_of_its_own((sys.executable, "-c", start, str(checkout)))
+    try:
+        line("up", str(file), "-d")
+        assert line("exec", "r1", "--", "ls", str(checkout), code=2).stdout == ""
+        assert "inet 10.0.0." in line("exec", "asks", "--", "ip", "address").stdout
+        until(lambda: "10.0.0." in ospf_of(line, "r1"), "FRR runs", 60)
+    finally:
+        line("down", "--all", code=None)
+
+
+def ospf_of(line: CommandLine, router: str) -> str:
+    """What a router's OSPF says of its interfaces."""
+    return line("exec", router, "--", "vtysh", "-c", "show ip ospf interface", code=None).stdout

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import topologies
-from lab.commands.dhcp_client import SCRIPT, commands_of
+from lab.commands.dhcp_client import LEASE, commands_of
 from topologies.model.topology import Topology
 
 
@@ -32,7 +32,7 @@ def told(tmp_path: Path, what: str, **lease: str) -> list[str]:
     fake.chmod(0o755)
     (tmp_path / "said").write_text("")
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "interface": "a-eth0", **lease}
-    subprocess.run([str(SCRIPT), what], env=environment, check=True)
+    subprocess.run([str(LEASE), what], env=environment, check=True)
     return (tmp_path / "said").read_text().splitlines()
 
 
