@@ -17,7 +17,7 @@ from controller.verify.packets import Store
 from controller.verify.states import State
 from controller.verify.values import FREE, Known, some_value, without
 from topologies.model.attachment import Flows as ByFlows
-from topologies.model.functions import Balancer, Function, Protocol
+from topologies.model.functions import Balancer, Function, Nat, Protocol
 from topologies.model.kinds import AddressTranslator, LoadBalancer
 from topologies.model.policy import Connection, Expectation, Policy
 from topologies.model.topology import Host
@@ -158,11 +158,15 @@ class Calls:
                 to = f"{target.name} through {by.name}, {words}"
                 yield Call(source, by, to, 4, protocol, start, servers, expected)
 
+    def _asking(self, source: Host, nat: Nat) -> Store | None:
+        """What a host may send to the address of a translator; None: nothing gets there."""
+        way = self._lab.way_to(source, nat.network, nat.mac)
+        return None if way is None else packets_to(source, int(nat.ipv4.ip), way, 4)
+
     def _forwarded(self, fabric: Fabric, source: Host, by: AddressTranslator) -> Iterator[Call]:
         """From in front of a translator to its ports that lead behind it."""
         nat = by.nat
-        way = self._lab.way_to(source, nat.network, nat.mac)
-        store = None if way is None else packets_to(source, int(nat.ipv4.ip), way, 4)
+        store = self._asking(source, nat)
         if store is None or source.ipv4 is None:
             return
         for forward in nat.forwards:
@@ -189,8 +193,7 @@ class Calls:
     def _unasked(self, fabric: Fabric, source: Host, by: AddressTranslator) -> Iterator[Call]:
         """From in front of a translator to its address, where it leads nowhere."""
         nat = by.nat
-        way = self._lab.way_to(source, nat.network, nat.mac)
-        store = None if way is None else packets_to(source, int(nat.ipv4.ip), way, 4)
+        store = self._asking(source, nat)
         if store is None or source.ipv4 is None:
             return
         protocols: tuple[Protocol, ...] = ("icmp", "tcp", "udp")

@@ -66,12 +66,9 @@ def settings(name: str, spec: HostSpec, folder: str, report: Report) -> dict[str
     for field in spec.model_fields_set:
         key = HostSpec.model_fields[field].alias or field
         if key not in known and getattr(spec, field) is not None:
-            report.add(
-                ("hosts", name, key),
-                f"a {kind} has no {key}",
-                ", ".join(known),
-                f"remove it, or give {name} a kind that has it",
-            )
+            others = [f"kind: {other}" for other in RESOLUTIONS if key in host_keys(other)]
+            remedy = f"remove it, or give {name} {' or '.join(others)}" if others else "remove it"
+            report.add(("hosts", name, key), f"a {kind} has no {key}", ", ".join(known), remedy)
     return RESOLUTIONS[kind](spec, folder) if kind in RESOLUTIONS else {}
 
 
